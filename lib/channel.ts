@@ -1,0 +1,84 @@
+/**
+ * A channel that is replaced whenever it ends: on a lost connection, a channel error, a cancelled consumer.
+ * @module
+ */
+import type { Channel } from "amqplib";
+import { type Broker, brokerText } from "./broker.ts";
+
+/** AMQP 0-9-1 reply codes that no repetition changes: access refused, not found, locked, precondition failed, not allowed, not implemented. */
+const REFUSALS = [403, 404, 405, 406, 503, 530, 540];
+
+/** Whether the broker refused something for good, so that trying again is of no use. */
+export function isRefusal(error: unknown): boolean {
+  return REFUSALS.includes((error as { code?: number }).code ?? 0);
+}
+
+/** What to do with each channel. */
+export interface ChannelUse<C extends Channel> {
+  /** Opens a channel, such as `broker.createChannel`. */
+  open: () => Promise<C>;
+  /** Declares, subscribes; `end()` ends the channel as if it had closed, with a reason to log. */
+  setUp: (channel: C, end: (reason: string) => void) => Promise<unknown>;
+  /** Runs after a channel closed, with the error that the broker closed it with, if it did. */
+  closed?: (error: Error | undefined) => Promise<void> | void;
+  /** Runs before the channel is closed because `signal` has aborted. */
+  finish?: (channel: C) => Promise<unknown>;
+  /** Ends it all: the last channel is finished and closed. */
+  signal: AbortSignal;
+}
+
+/**
+ * Keeps a channel open until `signal` aborts.
+ *
+ * @throws when the broker refuses what `setUp` asks for, or when the connection was given up
+ */
+export async function keepChannel<C extends Channel>(
+  broker: Broker,
+  { open, setUp, closed, finish, signal }: ChannelUse<C>,
+): Promise<void> {
+  const aborted = new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  for (let failures = 0; !signal.aborted;) {
+    let channel: C | undefined;
+    let error: Error | undefined;
+    try {
+      const opening = open();
+      // A channel that comes too late closes with its connection.
+      channel = await Promise.race([opening, aborted]) as C | undefined;
+      if (!channel) return void opening.catch(() => {});
+      const end = ended(channel, (reason) => error = reason);
+      await setUp(channel, (reason) => {
+        error = new Error(reason);
+        channel!.close().catch(() => {}); // it may have closed by itself
+      });
+      failures = 0;
+      await Promise.race([end, aborted]);
+      if (signal.aborted) {
+        await finish?.(channel);
+        await channel.close().catch(() => {}); // closed already: what was in hand went back to its queue
+        return;
+      }
+      if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
+    } catch (failure) {
+      if (broker.failure) throw broker.failure;
+      if (isRefusal(failure)) throw new Error(brokerText(failure));
+      channel?.close().catch(() => {}); // the error may have closed it
+      failures++;
+      broker.log.debug(`Cannot set up a channel: ${brokerText(failure)}`);
+    }
+    await closed?.(error);
+    // A connection in the middle of closing fails at once; an outage is waited for in open().
+    if (failures > 0) await Promise.race([delay(Math.min(5000, 50 * 2 ** failures)), aborted]);
+  }
+}
+
+function ended(channel: Channel, onError: (error: Error) => void): Promise<void> {
+  channel.on("error", onError);
+  return new Promise((resolve) => channel.on("close", () => resolve()));
+}
+
+function delay(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,13 @@
+/**
+ * What every tool shares: a frame around its work, a connection that recovers, publish, consume, MongoDB.
+ * @module
+ */
+export * from "./flags.ts";
+export { amqpUrlFlag, mongoUrlFlag, withoutPassword } from "./url.ts";
+export { pause, runTool, type Tool } from "./tool.ts";
+export { type Broker, type Channel, connectBroker } from "./broker.ts";
+export { createPublisher, type Outgoing, type Publisher } from "./publish.ts";
+export { BadMessage, consume, deadLetterQueue, type Message } from "./consume.ts";
+export { connectMongo } from "./mongo.ts";
+export { sendFlags, sendInput } from "./input.ts";
+export { pausePerDot, shown, textOf } from "./text.ts";

@@ -1,0 +1,65 @@
+/**
+ * A connection to MongoDB.
+ * @module
+ */
+import type { Logger } from "@logtape/logtape";
+import type { MongoClient } from "mongodb";
+import { UsageError } from "./flags.ts";
+import { during, pause } from "./tool.ts";
+import { withoutPassword } from "./url.ts";
+
+/** A connected client. Dispose it to close it. */
+export interface Mongo extends AsyncDisposable {
+  readonly client: MongoClient;
+  /** The URL without its password, for messages. */
+  readonly name: string;
+}
+
+/**
+ * Connects, and keeps trying while MongoDB is away.
+ *
+ * Writes are acknowledged when a majority has them in its journal: what a tool acknowledges to the broker must outlive a crash.
+ *
+ * @throws when the URL, the host's name or the credentials are wrong, which no further attempt changes
+ */
+export async function connectMongo(
+  { url, signal, log }: { url: string; signal: AbortSignal; log: Logger },
+): Promise<Mongo> {
+  // The driver takes longer to load than everything else together; tools without MongoDB do not wait for it.
+  const { MongoClient } = await import("mongodb");
+  const name = withoutPassword(url).replace("***@", "");
+  let client: MongoClient;
+  try {
+    client = new MongoClient(url, {
+      appName: "event-sink",
+      writeConcern: { w: "majority", journal: true },
+      serverSelectionTimeoutMS: 2000,
+    });
+  } catch (error) {
+    throw new UsageError(`Cannot use the MongoDB URL ${name}: ${(error as Error).message}`);
+  }
+  for (let attempt = 0;; attempt++) {
+    try {
+      await client.connect();
+      await client.db("admin").command({ ping: 1 });
+      break;
+    } catch (error) {
+      const { message, code } = error as Error & { code?: number | string };
+      // https://www.mongodb.com/docs/manual/reference/error-codes/: 18 AuthenticationFailed
+      if (code === 18) throw new Error(`Cannot connect: ${name} refuses this user and password`);
+      if (/ENOTFOUND/.test(message)) throw new Error(`Cannot connect: unknown host in ${name}`);
+      if (attempt === 0) {
+        log.warn(
+          `Cannot connect: ${name}: ${message}. Waiting for MongoDB; start one with: deno task up`,
+        );
+      }
+    }
+    await pause(1000, signal);
+  }
+  log.debug(`Connected to ${name}`);
+  return {
+    client,
+    name,
+    [Symbol.asyncDispose]: () => during(`closing the connection to ${name}`, client.close()),
+  };
+}

@@ -1,0 +1,21 @@
+#!/usr/bin/env -S deno run --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read
+/**
+ * Send a task to the queue task_queue; every dot in it is a second of work.
+ *
+ * Run: `deno task send "a task..."`, or `deno task send --file tasks.txt`.
+ * @module
+ */
+import { connectBroker, createPublisher, runTool, sendFlags, sendInput } from "@event-sink/lib";
+import { declare, queue } from "./topology.ts";
+
+await runTool(import.meta, {
+  about: "Send a task to the queue task_queue; every dot in it is a second of work.",
+  arguments: "[words...]",
+  flags: sendFlags,
+}, async (tool) => {
+  const { flags, signal, log } = tool;
+  const timeout = flags.timeout * 1000;
+  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log, timeout });
+  await using publisher = await createPublisher(broker, { declare, timeout });
+  await sendInput(tool, publisher, { routingKey: queue });
+});
