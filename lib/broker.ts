@@ -2,9 +2,9 @@
  * A connection to the broker that recovers: amqplib's recovery, plus the decision what is worth another attempt.
  * @module
  */
-import type { Logger } from "@logtape/logtape";
 import amqplib, { type Channel, type ChannelModel, type ConfirmChannel } from "amqplib";
-import { during } from "./tool.ts";
+import type { Log } from "./log.ts";
+import { within } from "./tool.ts";
 import { withoutPassword } from "./url.ts";
 
 export type { Channel };
@@ -14,7 +14,7 @@ export interface Broker extends AsyncDisposable {
   /** The URL without its password, for messages. */
   readonly name: string;
   /** What there is to say to the user. */
-  readonly log: Logger;
+  readonly log: Log;
   /** Whether the broker has blocked publishers because it is short of memory or disk (`connection.blocked`). */
   readonly blocked: boolean;
   /** Why the connection was given up, once it was. */
@@ -32,10 +32,13 @@ export interface ConnectOptions {
   /** Gives up the first connection. */
   signal: AbortSignal;
   /** Where to say what is being waited for. */
-  log: Logger;
+  log: Log;
   /** Milliseconds after which a first connection is given up; never by default. */
   timeout?: number;
 }
+
+/** Longest time that closing a channel or a connection may take, in milliseconds. */
+export const CLOSE_LIMIT = 3000;
 
 /** Longest time that one attempt to connect may take, in milliseconds. */
 const ATTEMPT_LIMIT = 10_000;
@@ -50,11 +53,13 @@ const ATTEMPT_LIMIT = 10_000;
  */
 export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   const { url, log, timeout } = options;
+  options.signal.throwIfAborted();
   const name = withoutPassword(url).replace("***@", "");
   let failure: Error | undefined;
   let connected = false;
   let gaveUp = false;
   let blocked = false;
+  let lost: Promise<unknown> = Promise.resolve();
 
   const connection = await amqplib.connect(url, {
     timeout: Math.min(timeout ?? ATTEMPT_LIMIT, ATTEMPT_LIMIT),
@@ -76,6 +81,7 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
     connected = true;
     blocked = false;
     model.on("error", () => {}); // "disconnect" brings the same error
+    lost = new Promise((resolve) => model.on("close", resolve));
   });
   connection.on("connect-failed", (error: Error) => {
     const reason = describe(error, name);
@@ -100,7 +106,8 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   });
   connection.on("error", () => {}); // "disconnect" brings the same error
 
-  const close = () => during(`closing the connection to ${name}`, connection.close());
+  // amqplib's close() never answers when the connection breaks meanwhile.
+  const close = () => within(CLOSE_LIMIT, Promise.race([connection.close(), lost]));
   let timedOut = false;
   const timer = timeout === undefined ? undefined : setTimeout(() => {
     timedOut = true;
@@ -137,7 +144,9 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
     },
     createChannel: () => connection.createChannel(),
     createConfirmChannel: () => connection.createConfirmChannel() as Promise<ConfirmChannel>,
-    [Symbol.asyncDispose]: close,
+    async [Symbol.asyncDispose]() {
+      await close();
+    },
   };
 }
 

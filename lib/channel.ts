@@ -3,7 +3,8 @@
  * @module
  */
 import type { Channel } from "amqplib";
-import { type Broker, brokerText } from "./broker.ts";
+import { type Broker, brokerText, CLOSE_LIMIT } from "./broker.ts";
+import { within } from "./tool.ts";
 
 /** AMQP 0-9-1 reply codes that no repetition changes: access refused, not found, locked, precondition failed, not allowed, not implemented. */
 const REFUSALS = [403, 404, 405, 406, 503, 530, 540];
@@ -57,8 +58,9 @@ export async function keepChannel<C extends Channel>(
       await Promise.race([end, aborted]);
       if (signal.aborted) {
         await finish?.(channel);
-        await channel.close().catch(() => {}); // closed already: what was in hand went back to its queue
-        return;
+        // amqplib's close() fails on a closed channel, and never answers when the connection breaks meanwhile.
+        const gone = Promise.race([channel.close().catch(() => {}), end]);
+        return await within(CLOSE_LIMIT, gone);
       }
       if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
     } catch (failure) {

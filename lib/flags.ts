@@ -97,7 +97,14 @@ export function parseFlags<F extends Flags>(
   const command = new Command(usage.name)
     .description(usage.about)
     .exitOverride()
-    .configureOutput({ writeOut: (text) => help += text, writeErr: () => {} })
+    .configureOutput({
+      writeOut: (text) => help += text,
+      writeErr: () => {},
+      // Commander would read further variables for these.
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+      getOutHelpWidth: () => 100,
+    })
     .helpOption("-h, --help", "show this help");
   if (usage.arguments) command.argument(usage.arguments);
   else command.allowExcessArguments(false);

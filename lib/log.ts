@@ -2,62 +2,81 @@
  * Diagnostics on stderr: readable at a terminal, JSON lines with `--log-format json`, never a password.
  * @module
  */
-import {
-  configureSync,
-  getJsonLinesFormatter,
-  getLogger,
-  getLogLevels,
-  getTextFormatter,
-  isLogLevel,
-  type Logger,
-  type LogLevel,
-  type LogRecord,
-} from "@logtape/logtape";
-import { redactByPattern } from "@logtape/redaction";
+import type { Logger } from "@logtape/logtape";
 import { type Flag, textFlag } from "./flags.ts";
 import { withoutPassword } from "./url.ts";
+
+/** Says what happens, on stderr. The methods return at once. */
+export interface Log {
+  debug(text: string): void;
+  info(text: string): void;
+  warn(text: string): void;
+  /** Resolves when all that was said is written. */
+  written(): Promise<unknown>;
+}
+
+const levels = ["debug", "info", "warning", "error"] as const;
+/** Severity of a diagnostic, least first: debug, info, warning, error. */
+export type Level = typeof levels[number];
+/** Form of a diagnostic. */
+export type LogFormat = "text" | "json";
 
 /** The flags about logging that every tool has. */
 export const logFlags = {
   logLevel: {
-    ...textFlag("least severe level to log: trace, debug, info, warning, error, fatal", {
-      value: "LEVEL",
-      default: "info",
-    }),
+    ...textFlag(`least severe level to log: ${levels.join(", ")}`, { default: "info" }),
+    value: "LEVEL",
     env: ["LOG_LEVEL"],
     parse(text: string) {
-      const level = text.toLowerCase() === "warn" ? "warning" : text.toLowerCase();
-      if (isLogLevel(level)) return level;
-      throw new TypeError(`expected ${getLogLevels().join(", ")}, not '${text}'`);
+      const level = text.toLowerCase().replace(/^warn$/, "warning");
+      return oneOf(levels, level);
     },
-  } as Flag<LogLevel>,
+  } as Flag<Level>,
   logFormat: {
-    ...textFlag("text or json", { value: "FORMAT", default: "text" }),
-    parse(text: string) {
-      if (text === "text" || text === "json") return text;
-      throw new TypeError(`expected text or json, not '${text}'`);
-    },
-  } as Flag<"text" | "json">,
+    ...textFlag("text or json", { default: "text" }),
+    value: "FORMAT",
+    parse: (text: string) => oneOf(["text", "json"], text),
+  } as Flag<LogFormat>,
 };
 
-/** Sets logging up for the whole process and returns the tool's logger. */
-export function startLogging(name: string, level: LogLevel, format: "text" | "json"): Logger {
-  const formatter = redactByPattern(
-    format === "json"
-      ? getJsonLinesFormatter({ message: "rendered" })
-      : getTextFormatter({ timestamp: "time", category: () => name, value: String }),
-    // One match is the whole line, so that the rule for URLs stands in one place.
-    [{ pattern: /.+/g, replacement: withoutPassword }],
+/** Returns the process's log. The logging library is loaded with the first line that is to be written: most runs have none. */
+export function startLogging(name: string, least: Level, format: LogFormat): Log {
+  let logger: Promise<Logger> | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+  const at = (level: "debug" | "info" | "warn") => (text: string) => {
+    if (levels.indexOf(least) > ["debug", "info", "warn"].indexOf(level)) return;
+    logger ??= createLogger(name, format);
+    const loading = logger;
+    last = last.then(async () => (await loading)[level](literally(text)));
+  };
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), written: () => last };
+}
+
+async function createLogger(name: string, format: LogFormat): Promise<Logger> {
+  const { configure, getJsonLinesFormatter, getLogger, getTextFormatter } = await import(
+    "@logtape/logtape"
   );
-  configureSync({
-    reset: true,
-    sinks: { stderr: (record: LogRecord) => writeError(formatter(record)) },
+  const formatter = format === "json"
+    ? getJsonLinesFormatter({ message: "rendered" })
+    : getTextFormatter({ timestamp: "time", category: () => name, value: String });
+  await configure({
+    sinks: { stderr: (record) => writeError(withoutPassword(formatter(record))) },
     loggers: [
-      { category: [], lowestLevel: level, sinks: ["stderr"] },
+      { category: name, lowestLevel: "debug", sinks: ["stderr"] },
       { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["stderr"] },
     ],
   });
   return getLogger(name);
+}
+
+/** LogTape fills in what stands in braces. */
+function literally(text: string): string {
+  return text.replace(/[{}]/g, "$&$&");
+}
+
+function oneOf<T extends string>(allowed: readonly T[], text: string): T {
+  if (allowed.includes(text as T)) return text as T;
+  throw new TypeError(`expected ${allowed.join(", ")}, not '${text}'`);
 }
 
 /** Writes to stderr at once; a closed stderr must not end a tool that does its work. */

@@ -2,10 +2,10 @@
  * A connection to MongoDB.
  * @module
  */
-import type { Logger } from "@logtape/logtape";
 import type { MongoClient } from "mongodb";
 import { UsageError } from "./flags.ts";
-import { during, pause } from "./tool.ts";
+import type { Log } from "./log.ts";
+import { pause } from "./tool.ts";
 import { withoutPassword } from "./url.ts";
 
 /** A connected client. Dispose it to close it. */
@@ -23,7 +23,7 @@ export interface Mongo extends AsyncDisposable {
  * @throws when the URL, the host's name or the credentials are wrong, which no further attempt changes
  */
 export async function connectMongo(
-  { url, signal, log }: { url: string; signal: AbortSignal; log: Logger },
+  { url, signal, log }: { url: string; signal: AbortSignal; log: Log },
 ): Promise<Mongo> {
   // The driver takes longer to load than everything else together; tools without MongoDB do not wait for it.
   const { MongoClient } = await import("mongodb");
@@ -60,6 +60,6 @@ export async function connectMongo(
   return {
     client,
     name,
-    [Symbol.asyncDispose]: () => during(`closing the connection to ${name}`, client.close()),
+    [Symbol.asyncDispose]: () => client.close(),
   };
 }

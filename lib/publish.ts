@@ -6,7 +6,7 @@ import { Buffer } from "node:buffer";
 import type { ConfirmChannel, Message as AmqpMessage, Options } from "amqplib";
 import { type Broker, brokerText, type Channel } from "./broker.ts";
 import { keepChannel } from "./channel.ts";
-import { during } from "./tool.ts";
+import { during, within } from "./tool.ts";
 
 /** A message to publish. */
 export interface Outgoing {
@@ -133,7 +133,7 @@ export async function createPublisher(
 
   const disposed = new AbortController();
   const closed = Promise.withResolvers<void>();
-  await new Promise<void>((resolve, reject) => {
+  const opened = new Promise<true>((resolve, reject) => {
     keepChannel(broker, {
       open: broker.createConfirmChannel,
       async setUp(opened) {
@@ -144,7 +144,7 @@ export async function createPublisher(
         await declare?.(opened);
         channel = opened;
         for (const message of unconfirmed) send(message);
-        resolve();
+        resolve(true);
       },
       closed(error) {
         channel = undefined;
@@ -160,6 +160,11 @@ export async function createPublisher(
       reject(failure);
     });
   });
+  if (!await within(timeout, opened)) {
+    disposed.abort();
+    clearInterval(timer);
+    throw new Error(`Cannot publish: ${broker.name} opens no channel within ${timeout / 1000} s`);
+  }
 
   return {
     publish({ exchange = "", routingKey, body, properties }) {
@@ -200,7 +205,7 @@ export async function createPublisher(
       }
       disposed.abort();
       clearInterval(timer);
-      await during("closing the publisher's channel", closed.promise);
+      await closed.promise;
     },
   };
 }

@@ -2,9 +2,8 @@
  * The frame around every tool: configuration, signals, ordered shutdown, exit code.
  * @module
  */
-import type { Logger } from "@logtape/logtape";
 import { type Flags, parseFlags, type Usage, UsageError, type Values } from "./flags.ts";
-import { logFlags, startLogging, writeError } from "./log.ts";
+import { type Log, logFlags, startLogging, writeError } from "./log.ts";
 import { withoutPassword } from "./url.ts";
 
 /** What a tool's main function gets. */
@@ -16,7 +15,7 @@ export interface Tool<F extends Flags> {
   /** Aborts at the first SIGINT or SIGTERM, or when stdout is closed: stop taking work and return. */
   signal: AbortSignal;
   /** Diagnostics, to stderr. */
-  log: Logger;
+  log: Log;
   /** Writes a line for people to stdout; resolves when it is written, so that a slow reader slows the tool down. */
   print: (line: string) => Promise<void>;
 }
@@ -41,10 +40,12 @@ export async function runTool<F extends Flags>(
   const name = meta.filename?.match(/([^/\\]+)\.[jt]s$/)?.[1] ?? "tool";
   try {
     await run(name, usage, main);
-    Deno.exit(0);
   } catch (error) {
+    await written();
     fail(error);
   }
+  await written();
+  Deno.exit(0);
 }
 
 async function run<F extends Flags>(
@@ -63,7 +64,8 @@ async function run<F extends Flags>(
     if ("help" in parsed) return await print(parsed.help.trimEnd());
     const flags = parsed.flags as Values<F> & Values<typeof logFlags>;
     const log = startLogging(name, flags.logLevel, flags.logFormat);
-    verbose = flags.logLevel === "debug" || flags.logLevel === "trace";
+    verbose = flags.logLevel === "debug";
+    written = log.written;
     stopOnSignals(stop, log);
     globalThis.addEventListener("error", (event) => fail(event.error));
     globalThis.addEventListener("unhandledrejection", (event) => fail(event.reason));
@@ -87,7 +89,7 @@ function printer(stop: AbortController): (line: string) => Promise<void> {
   };
 }
 
-function stopOnSignals(stop: AbortController, log: Logger): void {
+function stopOnSignals(stop: AbortController, log: Log): void {
   const onSignal = () => {
     if (stop.signal.aborted) fail("Stopped at once, by a second signal");
     stop.abort();
@@ -106,6 +108,8 @@ function stopOnSignals(stop: AbortController, log: Logger): void {
 
 /** Whether a failure is shown with its stack. */
 let verbose = false;
+/** Resolves when the log is written. */
+let written: Log["written"] = () => Promise.resolve();
 
 const underway = new Set<string>();
 
@@ -116,6 +120,17 @@ export async function during<T>(what: string, work: Promise<T>): Promise<T> {
     return await work;
   } finally {
     underway.delete(what);
+  }
+}
+
+/** Waits for work for `ms` milliseconds at most: a server that hangs must not keep a tool from ending. */
+export async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  const expired = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => expired.resolve(undefined), ms);
+  try {
+    return await Promise.race([work, expired.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -27,7 +27,7 @@ export const mongoUrlFlag: Flag<string> = textFlag("MongoDB to use", {
  * @throws {TypeError} when it is neither, without showing its password
  */
 export function parseAmqpUrl(text: string): string {
-  const url = text.includes("://") ? text : `amqp://guest:guest@${text}`;
+  const url = /^[^/@]+:\d+$/.test(text) ? `amqp://guest:guest@${text}` : text;
   const parts = URL.canParse(url) ? new URL(url) : undefined;
   if (!parts || !/^amqps?:$/.test(parts.protocol) || !parts.hostname || decodes(parts) === false) {
     throw new TypeError(

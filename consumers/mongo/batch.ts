@@ -1,0 +1,129 @@
+/**
+ * Writing in batches: many documents to one insert, an answer for each.
+ * @module
+ */
+import { BadMessage, pause, type Tool } from "@event-sink/lib";
+import { type Collection, type Document, MongoBulkWriteError, MongoServerError } from "mongodb";
+
+interface Pending {
+  document: Document;
+  resolve: () => void;
+  reject: (error: Error) => void;
+}
+
+/** How to batch. */
+export interface BatchOptions extends Pick<Tool<Record<never, never>>, "signal" | "log"> {
+  /** Documents per insert. */
+  size: number;
+  /** Milliseconds that the first document of a batch waits for others. */
+  delay: number;
+  /** Is told why MongoDB will not be written to, however often it is tried. */
+  refused: (error: Error) => void;
+}
+
+/**
+ * Returns a function that writes a document with the next batch and resolves when it is stored. A duplicate `_id` counts as stored.
+ * While MongoDB is away it waits: the caller bounds how many documents may be in hand.
+ *
+ * The function rejects with {@linkcode BadMessage} when MongoDB cannot take this very document, and with the signal's reason when it aborts
+ * while MongoDB is away.
+ */
+export function batchWriter(
+  collection: Collection,
+  { size, delay, refused, signal, log }: BatchOptions,
+): (document: Document) => Promise<void> {
+  let pending: Pending[] = [];
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let writing = false;
+
+  async function writeAll() {
+    clearTimeout(timer);
+    timer = undefined;
+    writing = true;
+    // What came during a write has waited long enough.
+    while (pending.length > 0) {
+      const batch = pending.slice(0, size);
+      pending = pending.slice(size);
+      await write(batch);
+    }
+    writing = false;
+  }
+
+  async function write(batch: Pending[]) {
+    for (let failures = 0;; failures++) {
+      try {
+        const bad = await insert(batch);
+        if (failures > 0) log.info("MongoDB is back");
+        batch.forEach(({ resolve, reject }, index) => {
+          const reason = bad.get(index);
+          if (reason === undefined) resolve();
+          else reject(new BadMessage(`MongoDB cannot take the document: ${reason}`));
+        });
+        return;
+      } catch (error) {
+        const { message, code } = error as Error & { code?: number };
+        // 13 Unauthorized, 18 AuthenticationFailed
+        if (code === 13 || code === 18) refused(new Error(`Cannot write to MongoDB: ${message}`));
+        else if (failures === 0) {
+          log.warn(`Cannot write to MongoDB: ${message}. Waiting until it can`);
+        } else log.debug(`Cannot write to MongoDB: ${message}`);
+        try {
+          await pause(Math.min(5000, 100 * 2 ** failures), signal);
+        } catch {
+          // Given back to the queue: another consumer, or the next start, stores them.
+          return batch.forEach(({ reject }) => reject(error as Error));
+        }
+      }
+    }
+  }
+
+  /** Inserts and returns why single documents were refused, by index; throws when MongoDB cannot be written to. */
+  async function insert(batch: Pending[]): Promise<Map<number, string>> {
+    try {
+      await collection.insertMany(batch.map(({ document }) => document), { ordered: false });
+      return new Map();
+    } catch (error) {
+      if (error instanceof MongoBulkWriteError && error.result.getWriteErrors().length > 0) {
+        if (error.result.getWriteConcernError()) throw error;
+        return new Map(
+          error.result.getWriteErrors().filter(({ err }) => !isRedelivery(err)).map((
+            { index, errmsg = "unknown error" },
+          ) => [index, errmsg]),
+        );
+      }
+      if (!isAboutDocument(error)) throw error;
+      // The driver or the server refuses the batch as a whole without saying for which document.
+      if (batch.length === 1) return new Map([[0, (error as Error).message]]);
+      const bad = new Map<number, string>();
+      for (const [index, each] of batch.entries()) {
+        const [reason] = (await insert([each])).values();
+        if (reason !== undefined) bad.set(index, reason);
+      }
+      return bad;
+    }
+  }
+
+  return (document) =>
+    new Promise((resolve, reject) => {
+      pending.push({ document, resolve, reject });
+      if (writing) return;
+      if (pending.length >= size) writeAll();
+      else timer ??= setTimeout(writeAll, delay);
+    });
+}
+
+/** Error 11000 on `_id`: the document is there already. On another unique index it is another event's. */
+function isRedelivery(error: { code?: number; errmsg?: string; keyPattern?: Document }): boolean {
+  return error.code === 11000 && /index: _id_/.test(error.errmsg ?? "");
+}
+
+/** Whether the documents are at fault rather than the connection or the server's state. */
+function isAboutDocument(error: unknown): boolean {
+  if (error instanceof RangeError || error instanceof TypeError) return true; // too deep, too long for the driver
+  const { name, code } = error as Error & { code?: number };
+  if (/^(BSON|MongoInvalidArgument)/.test(name)) return true;
+  // https://www.mongodb.com/docs/manual/reference/error-codes/: 2 BadValue, 9 FailedToParse, 22 InvalidBSON, 15 Overflow,
+  // 52 DollarPrefixedFieldName, 10334 BSONObjectTooLarge, 17419, 17420 and 17280 sizes, 121 DocumentValidationFailure
+  return error instanceof MongoServerError &&
+    [2, 9, 15, 22, 52, 121, 10334, 17280, 17419, 17420].includes(Number(code));
+}

@@ -1,0 +1,75 @@
+#!/usr/bin/env -S deno run --allow-net --allow-env --allow-sys
+/**
+ * Store every event of the exchange clowder.metrics in MongoDB, one document per message.
+ *
+ * Run: `deno task recv` in one terminal, `deno task send "hello..."` in another.
+ * @module
+ */
+import {
+  amqpUrlFlag,
+  connectBroker,
+  connectMongo,
+  consume,
+  deadLetterQueue,
+  mongoUrlFlag,
+  numberFlag,
+  runTool,
+  textFlag,
+} from "@event-sink/lib";
+import { documentOf } from "./document.ts";
+import { batchWriter } from "./batch.ts";
+import { declare, defaultQueue } from "./topology.ts";
+
+await runTool(import.meta, {
+  about: "Store every event of the exchange clowder.metrics in MongoDB.",
+  notes: `Dead-letter queue: ${deadLetterQueue("<queue>")}, such as ${
+    deadLetterQueue(defaultQueue)
+  }`,
+  flags: {
+    amqpUrl: amqpUrlFlag,
+    mongoUrl: mongoUrlFlag,
+    queue: textFlag("queue to consume from, bound to the exchange", {
+      value: "NAME",
+      default: defaultQueue,
+    }),
+    database: textFlag("database to write to", { value: "NAME", default: "clowder" }),
+    collection: textFlag("collection to write to", {
+      value: "NAME",
+      default: "eventsink.messages",
+    }),
+    batchSize: numberFlag("documents per write", {
+      default: 1000,
+      min: 1,
+      max: 30_000,
+      whole: true,
+    }),
+    batchDelay: numberFlag("milliseconds to wait for a batch to fill", {
+      default: 20,
+      max: 60_000,
+    }),
+  },
+}, async ({ flags, log, print, ...tool }) => {
+  const { queue } = flags;
+  const refusal = new AbortController();
+  const signal = AbortSignal.any([tool.signal, refusal.signal]);
+  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using mongo = await connectMongo({ url: flags.mongoUrl, signal, log });
+  const collection = mongo.client.db(flags.database).collection(flags.collection);
+  const write = batchWriter(collection, {
+    size: flags.batchSize,
+    delay: flags.batchDelay,
+    refused: (error) => refusal.abort(error),
+    signal,
+    log,
+  });
+  const ready = () => print(` [*] Waiting for messages. To exit press CTRL+C`);
+  await consume(broker, {
+    queue,
+    declare: (channel) => declare(channel, queue),
+    // One batch is written while the next one fills.
+    prefetch: 2 * flags.batchSize,
+    signal,
+    ready,
+  }, (message) => write(documentOf(message)));
+  refusal.signal.throwIfAborted();
+});

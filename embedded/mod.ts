@@ -1,0 +1,54 @@
+/**
+ * The embedded default: an AMQP 0-9-1 broker and a MongoDB-compatible store in this process, for one machine.
+ * @module
+ */
+import { startBroker } from "./amqp/mod.ts";
+import { startStore } from "./mongo/mod.ts";
+
+/** Both servers, running. Dispose it to stop them; state in a temporary directory goes with them. */
+export interface Embedded extends AsyncDisposable {
+  /** Where the broker listens. */
+  readonly amqpUrl: string;
+  /** Where the store listens. */
+  readonly mongoUrl: string;
+}
+
+/** How to start. */
+export interface EmbeddedOptions {
+  /** Directory that keeps the state; created when missing. By default a temporary one. */
+  data?: string;
+  /** Port of the broker; 0, the default, takes any free one. */
+  amqpPort?: number;
+  /** Port of the store; 0, the default, takes any free one. */
+  mongoPort?: number;
+}
+
+/**
+ * Starts both on the loopback interface.
+ *
+ * @throws when a port is in use, or another process uses the data directory
+ */
+export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embedded> {
+  const { data, amqpPort = 0, mongoPort = 0 } = options;
+  await using undo = new AsyncDisposableStack();
+  if (data !== undefined) await Deno.mkdir(data, { recursive: true });
+  const directory = data ?? await Deno.makeTempDir({ prefix: "event-sink-" });
+  if (data === undefined) undo.defer(() => Deno.remove(directory, { recursive: true }));
+  undo.use(await lock(directory));
+  const broker = undo.use(await startBroker({ port: amqpPort, file: `${directory}/amqp.sqlite` }));
+  const store = undo.use(await startStore({ port: mongoPort, file: `${directory}/mongo.sqlite` }));
+  const stack = undo.move();
+  return {
+    amqpUrl: broker.url,
+    mongoUrl: store.url,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+/** Two processes on one directory would undo each other's work. The lock goes with the process, however it ends. */
+async function lock(directory: string): Promise<Disposable> {
+  const file = await Deno.open(`${directory}/lock`, { create: true, write: true });
+  if (await file.tryLock(true)) return file;
+  file.close();
+  throw new Error(`Cannot use the data directory '${directory}': another process uses it`);
+}

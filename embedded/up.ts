@@ -1,0 +1,59 @@
+#!/usr/bin/env -S deno run --allow-net --allow-read --allow-write
+/**
+ * Start the embedded broker and store, until Ctrl-C.
+ *
+ * Run: `deno task up`, and the tools in other terminals.
+ * @module
+ */
+import { Command, InvalidArgumentError } from "commander";
+import { startEmbedded } from "./mod.ts";
+
+const oneMachine =
+  "They are for one machine. Beyond it: RabbitMQ and MongoDB, by AMQP_URL and MONGO_URL.";
+
+function port(text: string): number {
+  const number = Number(text);
+  if (/^\d+$/.test(text) && number <= 65_535) return number;
+  throw new InvalidArgumentError("expected a port from 0 (any free one) to 65535");
+}
+
+async function main(): Promise<number> {
+  const command = new Command("up")
+    .description(
+      `Start the embedded AMQP 0-9-1 broker and MongoDB-compatible store.\n${oneMachine}`,
+    )
+    .option(
+      "--data <DIR>",
+      "keep the state in this directory (default: a temporary one that goes with the process)",
+    )
+    .option("--amqp-port <PORT>", "port of the broker, 0 for any free one", port, 5672)
+    .option("--mongo-port <PORT>", "port of the store, 0 for any free one", port, 27017)
+    .allowExcessArguments(false)
+    .exitOverride((error) => Deno.exit(error.exitCode === 0 ? 0 : 2))
+    .parse(Deno.args, { from: "user" });
+
+  const stopped = Promise.withResolvers<void>();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    let count = 0;
+    Deno.addSignalListener(signal, () => count++ === 0 ? stopped.resolve() : Deno.exit(1));
+  }
+  try {
+    await using stack = await startEmbedded(command.opts());
+    const { data } = command.opts();
+    console.log(`AMQP_URL=${stack.amqpUrl}`);
+    console.log(`MONGO_URL=${stack.mongoUrl}`);
+    console.log(
+      data === undefined
+        ? "The state goes when this process ends; keep it with --data DIR."
+        : `The state is kept in ${data}.`,
+    );
+    console.log(`${oneMachine} To exit press CTRL+C`);
+    await stopped.promise;
+    return 0;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    return 1;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main());

@@ -1,0 +1,273 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { connectBroker } from "./broker.ts";
+import { BadMessage, consume, type ConsumeOptions, type Message } from "./consume.ts";
+import { startLogging } from "./log.ts";
+import { connectProbe, eventually, layCable, startServers, unique } from "./testing.ts";
+
+const log = startLogging("test", "error", "text");
+
+async function setup(name: string) {
+  await using stack = new AsyncDisposableStack();
+  const servers = stack.use(await startServers());
+  const cable = stack.use(layCable(servers.amqpUrl));
+  const queue = unique(name);
+  const probe = stack.use(await connectProbe(servers.amqpUrl, { queues: [queue] }));
+  await probe.channel.assertQueue(queue, { durable: true });
+  const stop = new AbortController();
+  const broker = stack.use(await connectBroker({ url: cable.url, signal: stop.signal, log }));
+  const owned = stack.move();
+
+  /** Starts consuming; `stopped()` stops it and waits for its end. */
+  function start(
+    handler: (message: Message) => Promise<void> | void,
+    more: Partial<ConsumeOptions> = {},
+  ) {
+    const running = consume(broker, {
+      queue,
+      declare: (channel) => channel.assertQueue(queue, { durable: true }),
+      signal: stop.signal,
+      retryDelay: 20,
+      ...more,
+    }, handler);
+    running.catch(() => {}); // read by stopped() or rejects()
+    return {
+      running,
+      stopped() {
+        stop.abort();
+        return running;
+      },
+    };
+  }
+  return {
+    cable,
+    queue,
+    probe,
+    start,
+    send: (text: string, options = {}) =>
+      probe.channel.sendToQueue(queue, Buffer.from(text), options),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+const text = ({ body }: Message) => new TextDecoder().decode(body);
+
+Deno.test("consume() acknowledges after the handler has returned, not before", async () => {
+  await using test = await setup("ack");
+  const first = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const seen: string[] = [];
+  const consumer = test.start(async (message) => {
+    seen.push(text(message));
+    first.resolve();
+    await release.promise;
+  });
+  test.send("one");
+  await first.promise;
+  test.cable.cut(); // no acknowledgement has gone out: the message comes again
+  release.resolve();
+  await eventually(() => assert.deepEqual(seen, ["one", "one"]));
+  await consumer.stopped();
+  test.cable.cut();
+  assert.equal(await test.probe.count(test.queue), 0);
+});
+
+Deno.test("consume() dead-letters a message whose handler throws BadMessage, with the reason", async () => {
+  await using test = await setup("bad");
+  const seen: string[] = [];
+  const consumer = test.start((message) => {
+    if (text(message) === "bad") throw new BadMessage("it is bad");
+    seen.push(text(message));
+  });
+  test.send("bad", {
+    messageId: "m1",
+    contentType: "text/x",
+    headers: { own: "kept", CC: ["elsewhere"] },
+  });
+  test.send("good");
+  const dead = await test.probe.take(`${test.queue}.dlq`);
+  assert.equal(dead.content.toString(), "bad");
+  assert.equal(dead.properties.messageId, "m1");
+  assert.equal(dead.properties.contentType, "text/x");
+  assert.equal(dead.properties.deliveryMode, 2);
+  assert.deepEqual({ ...dead.properties.headers }, {
+    "own": "kept",
+    "x-attempts": 1,
+    "x-reason": "it is bad",
+    "x-original-exchange": "",
+    "x-original-routing-key": test.queue,
+    "x-original-queue": test.queue,
+  });
+  await eventually(() => assert.deepEqual(seen, ["good"]));
+  await consumer.stopped();
+  assert.equal(await test.probe.count(test.queue), 0);
+});
+
+Deno.test("consume() retries any other error with growing delay, then dead-letters; the messages behind go on", async () => {
+  await using test = await setup("retry");
+  const tries: { attempt: number; at: number }[] = [];
+  const passed: string[] = [];
+  const consumer = test.start((message) => {
+    if (text(message) !== "failing") return void passed.push(text(message));
+    tries.push({ attempt: message.attempt, at: Date.now() });
+    assert.equal(message.routingKey, test.queue);
+    throw new Error("not now");
+  }, { attempts: 4, retryDelay: 100 });
+  test.send("failing", { messageId: "m2" });
+  for (const follower of ["a", "b"]) test.send(follower);
+  const dead = await test.probe.take(`${test.queue}.dlq`);
+  assert.equal(dead.properties.messageId, "m2");
+  assert.equal(dead.properties.expiration, undefined);
+  assert.equal(dead.properties.headers?.["x-attempts"], 4);
+  assert.equal(dead.properties.headers?.["x-reason"], "not now");
+  assert.deepEqual(tries.map(({ attempt }) => attempt), [1, 2, 3, 4]);
+  const gaps = tries.slice(1).map(({ at }, index) => at - tries[index]!.at);
+  // 100, 300 and 900 ms, each up to a fifth shorter; the clock counts whole milliseconds.
+  assert(gaps[0]! >= 79 && gaps[1]! >= 239 && gaps[2]! >= 719, `${gaps}`);
+  assert.deepEqual(passed, ["a", "b"]);
+  await consumer.stopped();
+  assert.equal(await test.probe.count(test.queue), 0);
+});
+
+Deno.test("consume() succeeds at a retry and leaves nothing behind", async () => {
+  await using test = await setup("second");
+  const attempts: number[] = [];
+  const consumer = test.start(({ attempt }) => {
+    attempts.push(attempt);
+    if (attempt < 2) throw new Error("not now");
+  });
+  test.send("x");
+  await eventually(() => assert.deepEqual(attempts, [1, 2]));
+  await consumer.stopped();
+  for (const queue of [test.queue, `${test.queue}.dlq`]) {
+    assert.equal(await test.probe.count(queue), 0);
+  }
+});
+
+Deno.test("consume() does not count the attempts of another queue", async () => {
+  await using test = await setup("other");
+  const attempts: number[] = [];
+  const consumer = test.start(({ attempt }) => void attempts.push(attempt));
+  test.send("x", { headers: { "x-attempts": 4, "x-original-queue": "another" } });
+  test.send("y", { headers: { "x-attempts": "many", "x-original-queue": test.queue } });
+  await eventually(() => assert.deepEqual(attempts, [1, 1]));
+  await consumer.stopped();
+});
+
+Deno.test("consume() has no more than `prefetch` messages in hand", async () => {
+  await using test = await setup("prefetch");
+  let inHand = 0;
+  let most = 0;
+  let done = 0;
+  const consumer = test.start(async () => {
+    most = Math.max(most, ++inHand);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    inHand--;
+    done++;
+  }, { prefetch: 3 });
+  for (let number = 0; number < 30; number++) test.send("x");
+  await eventually(() => assert.equal(done, 30));
+  await consumer.stopped();
+  assert.equal(most, 3);
+});
+
+Deno.test("consume() acknowledges each of many concurrent messages once, in whatever order they end", async () => {
+  await using test = await setup("order");
+  let done = 0;
+  const consumer = test.start(async (message) => {
+    const number = Number(text(message));
+    // Sevens end last, threes fail, the others at once.
+    if (number % 7 === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    if (number % 3 === 0 && message.attempt === 1) throw new Error("once more");
+    done++;
+  }, { prefetch: 50 });
+  for (let number = 0; number < 500; number++) test.send(String(number));
+  await eventually(() => assert.equal(done, 500));
+  await consumer.stopped();
+  test.cable.cut(); // what is not acknowledged shows again
+  await eventually(async () => {
+    const { messageCount, consumerCount } = await test.probe.channel.assertQueue(test.queue, {
+      durable: true,
+    });
+    assert.deepEqual({ messageCount, consumerCount }, { messageCount: 0, consumerCount: 0 });
+  });
+});
+
+Deno.test("consume() gives back what its handler drops when it is stopped, and finishes the rest", async () => {
+  await using test = await setup("stop");
+  const started: string[] = [];
+  const stop = new AbortController();
+  const dropped = Promise.withResolvers<void>();
+  const finishing = Promise.withResolvers<void>();
+  const consumer = test.start(async (message) => {
+    started.push(text(message));
+    if (text(message) === "drop") await dropped.promise;
+    else await finishing.promise;
+  }, { prefetch: 2, signal: stop.signal });
+  for (const body of ["drop", "finish", "later"]) test.send(body);
+  await eventually(() => assert.deepEqual(started, ["drop", "finish"]));
+  stop.abort();
+  dropped.reject(stop.signal.reason);
+  finishing.resolve();
+  await consumer.running;
+  const back = [await test.probe.take(test.queue), await test.probe.take(test.queue)];
+  assert.deepEqual(back.map(({ content }) => content.toString()), ["drop", "later"]);
+  assert.equal(await test.probe.count(test.queue), 0);
+});
+
+Deno.test("consume() goes on after the queue was deleted underneath", async () => {
+  await using test = await setup("deleted");
+  const seen: string[] = [];
+  const consumer = test.start((message) => void seen.push(text(message)));
+  test.send("before");
+  await eventually(() => assert.deepEqual(seen, ["before"]));
+  await test.probe.channel.deleteQueue(test.queue);
+  await using later = await connectProbe(test.cable.url);
+  await eventually(async () => {
+    const { consumerCount } = await later.channel.assertQueue(test.queue, { durable: true });
+    assert.equal(consumerCount, 1);
+  });
+  later.channel.sendToQueue(test.queue, Buffer.from("after"));
+  await eventually(() => assert.deepEqual(seen, ["before", "after"]));
+  await consumer.stopped();
+});
+
+Deno.test("consume() goes on after the broker was away", async () => {
+  await using test = await setup("away");
+  const seen: string[] = [];
+  const consumer = test.start((message) => void seen.push(text(message)));
+  test.send("before");
+  await eventually(() => assert.deepEqual(seen, ["before"]));
+  test.cable.cut("down");
+  test.send("meanwhile");
+  test.cable.plug();
+  await eventually(() => assert.deepEqual(seen, ["before", "meanwhile"]));
+  await consumer.stopped();
+});
+
+Deno.test("consume() ends loudly when the broker refuses its declaration", async () => {
+  await using test = await setup("refused");
+  const { running } = test.start(() => {}, {
+    declare: (channel) => channel.assertQueue(test.queue, { durable: false }),
+  });
+  await assert.rejects(running, /^Error: PRECONDITION_FAILED - inequivalent arg 'durable'/);
+});
+
+Deno.test("consume() ends loudly, losing nothing, when a message can be neither retried nor dead-lettered", async () => {
+  await using test = await setup("stuck");
+  const retry = `${test.queue}.retry.1`;
+  await test.probe.channel.assertQueue(retry, { durable: false }); // refuses the declaration that retrying needs
+  const { running } = test.start(() => {
+    throw new Error("not now");
+  });
+  test.send("precious");
+  await assert.rejects(running, /inequivalent arg/);
+  assert.equal((await test.probe.take(test.queue)).content.toString(), "precious");
+});
+
+Deno.test("consume() runs on when stopped before there is a connection", async () => {
+  await using test = await setup("never");
+  test.cable.cut("down");
+  const consumer = test.start(() => {});
+  await consumer.stopped();
+});

@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { connectBroker } from "./broker.ts";
+import { createPublisher } from "./publish.ts";
+import { startLogging } from "./log.ts";
+import { connectProbe, eventually, layCable, startServers, unique } from "./testing.ts";
+
+const log = startLogging("test", "error", "text");
+
+async function setup(name: string) {
+  await using stack = new AsyncDisposableStack();
+  const servers = stack.use(await startServers());
+  const cable = stack.use(layCable(servers.amqpUrl));
+  const queue = unique(name);
+  const probe = stack.use(await connectProbe(servers.amqpUrl, { queues: [queue] }));
+  await probe.channel.assertQueue(queue, { durable: true });
+  const signal = new AbortController().signal;
+  const broker = stack.use(await connectBroker({ url: cable.url, signal, log }));
+  const owned = stack.move();
+  return { cable, queue, probe, broker, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+Deno.test("publish() resolves when the broker has a persistent message with id, time and type", async () => {
+  await using test = await setup("publish");
+  await using publisher = await createPublisher(test.broker);
+  const before = Math.floor(Date.now() / 1000);
+  await publisher.publish({
+    routingKey: test.queue,
+    body: "hello",
+    properties: { contentType: "text/plain" },
+  });
+  const { content, properties } = await test.probe.take(test.queue);
+  assert.equal(content.toString(), "hello");
+  assert.equal(properties.deliveryMode, 2);
+  assert.match(properties.messageId, /^[0-9a-f-]{36}$/);
+  assert.equal(properties.contentType, "text/plain");
+  assert(properties.timestamp >= before && properties.timestamp <= Date.now() / 1000);
+});
+
+Deno.test("publish() rejects a message that no queue takes, and goes on", async () => {
+  await using test = await setup("unroutable");
+  await using publisher = await createPublisher(test.broker);
+  const nowhere = unique("nowhere");
+  await assert.rejects(
+    publisher.publish({ routingKey: nowhere, body: "x" }),
+    { message: `Cannot publish: there is no queue '${nowhere}'` },
+  );
+  await assert.rejects(
+    publisher.publish({ exchange: "amq.fanout", routingKey: nowhere, body: "x" }),
+    /no queue is bound to exchange 'amq.fanout'/,
+  );
+  await publisher.publish({ routingKey: test.queue, body: "y" });
+  assert.equal((await test.probe.take(test.queue)).content.toString(), "y");
+});
+
+Deno.test("publish() rejects what the broker closes the channel for, in its words, and goes on", async () => {
+  await using test = await setup("noexchange");
+  await using publisher = await createPublisher(test.broker);
+  const exchange = unique("missing");
+  await assert.rejects(
+    publisher.publish({ exchange, routingKey: "", body: "x" }),
+    { message: `Cannot publish: NOT_FOUND - no exchange '${exchange}' in vhost '/'` },
+  );
+  await publisher.publish({ routingKey: test.queue, body: "y" });
+});
+
+Deno.test("publish() rejects what the queue refuses (nack)", async () => {
+  await using test = await setup("nack");
+  const full = unique("full");
+  await test.probe.channel.assertQueue(full, {
+    exclusive: false,
+    autoDelete: false,
+    durable: true,
+    arguments: { "x-max-length": 1, "x-overflow": "reject-publish" },
+  });
+  await using _cleanup = {
+    async [Symbol.asyncDispose]() {
+      await test.probe.channel.deleteQueue(full);
+    },
+  };
+  await using publisher = await createPublisher(test.broker);
+  await publisher.publish({ routingKey: full, body: "1" });
+  // RabbitMQ counts a message once it is in the queue's own process: the limit may take hold one later.
+  await assert.rejects(async () => {
+    for (let more = 0; more < 10; more++) await publisher.publish({ routingKey: full, body: "2" });
+  }, /refused the message \(nack\)/);
+});
+
+Deno.test("publish() survives a broken connection: every message arrives, those in flight at least once", async () => {
+  await using test = await setup("cut");
+  await using publisher = await createPublisher(test.broker);
+  const sent: Promise<void>[] = [];
+  for (let number = 0; number < 5000; number++) {
+    await publisher.ready();
+    sent.push(publisher.publish({ routingKey: test.queue, body: String(number) }));
+    if (number === 2000) test.cable.cut();
+  }
+  await Promise.all(sent);
+  const arrived = new Map<string, string>();
+  for (let message; (message = await test.probe.channel.get(test.queue, { noAck: true }));) {
+    arrived.set(message.properties.messageId, message.content.toString());
+  }
+  assert.equal(arrived.size, 5000, "a message that was published again kept its id");
+  assert.equal(new Set(arrived.values()).size, 5000);
+});
+
+Deno.test("publish() rejects what is not confirmed within the timeout", async () => {
+  await using test = await setup("timeout");
+  await using publisher = await createPublisher(test.broker, { timeout: 500 });
+  test.cable.cut("down");
+  await assert.rejects(
+    publisher.publish({ routingKey: test.queue, body: "x" }),
+    { message: "Cannot publish: no confirm within 0.5 s" },
+  );
+  test.cable.plug();
+  await eventually(() => publisher.publish({ routingKey: test.queue, body: "y" }));
+});
+
+Deno.test("ready() holds the caller back at the window, so that memory stays flat", async () => {
+  await using test = await setup("window");
+  await using publisher = await createPublisher(test.broker);
+  test.cable.cut("down");
+  const big = new Uint8Array(3 * 2 ** 20);
+  const sent = [];
+  while (!publisher.ready()) sent.push(publisher.publish({ routingKey: test.queue, body: big }));
+  assert.equal(sent.length, 6, "16 MB of unconfirmed bodies");
+  test.cable.plug();
+  await Promise.all(sent);
+  await publisher.ready();
+});
+
+Deno.test("disposing a publisher waits for what is unconfirmed", async () => {
+  await using test = await setup("dispose");
+  const sent = [];
+  {
+    await using publisher = await createPublisher(test.broker);
+    for (let number = 0; number < 500; number++) {
+      sent.push(publisher.publish({ routingKey: test.queue, body: "x" }));
+    }
+  }
+  await Promise.all(sent);
+  assert.equal(await test.probe.count(test.queue), 500);
+});
+
+Deno.test("createPublisher() rejects with the broker's words when the declaration is refused", async () => {
+  await using test = await setup("refused");
+  await assert.rejects(
+    createPublisher(test.broker, {
+      declare: (channel) => channel.assertQueue(test.queue, { durable: false }),
+    }),
+    /^Error: Cannot publish: PRECONDITION_FAILED - inequivalent arg 'durable' for queue '.*' in vhost '\/'/,
+  );
+});
