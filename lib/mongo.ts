@@ -48,6 +48,7 @@ export async function connectMongo(
       // https://www.mongodb.com/docs/manual/reference/error-codes/: 18 AuthenticationFailed
       if (code === 18) throw new Error(`Cannot connect: ${name} refuses this user and password`);
       if (/ENOTFOUND/.test(message)) throw new Error(`Cannot connect: unknown host in ${name}`);
+      if (error instanceof Deno.errors.NotCapable) throw error;
       if (attempt === 0) {
         log.warn(
           `Cannot connect: ${name}: ${message}. Waiting for MongoDB; start one with: deno task up`,

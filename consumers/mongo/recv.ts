@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --allow-net --allow-env --allow-sys
+#!/usr/bin/env -S deno run --allow-net --allow-env
 /**
  * Store every event of the exchange clowder.metrics in MongoDB, one document per message.
  *

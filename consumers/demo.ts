@@ -1,0 +1,219 @@
+#!/usr/bin/env -S deno run --allow-net --allow-env --allow-run --allow-read
+/**
+ * The main job, end to end: real events go in at the exchange, one consumer echoes them, another one stores them.
+ *
+ * Run: `deno task demo`. It starts the embedded stack, or uses the servers of AMQP_URL and MONGO_URL, on queues and a collection of
+ * its own, which it removes in the end.
+ * @module
+ */
+import {
+  amqpUrlFlag,
+  connectBroker,
+  connectMongo,
+  createPublisher,
+  deadLetterQueue,
+  mongoUrlFlag,
+  runTool,
+  type Tool,
+  withoutPassword,
+} from "@event-sink/lib";
+import examples from "@octokit/webhooks-examples" with { type: "json" };
+import { exchange } from "./echo/topology.ts";
+
+const flags = {
+  amqpUrl: { ...amqpUrlFlag, default: "", env: ["AMQP_URL"] },
+  mongoUrl: { ...mongoUrlFlag, default: "", env: ["MONGO_URL"] },
+};
+
+/** Longest time that the consumers may take for all events, in milliseconds. */
+const LIMIT = 60_000;
+
+await runTool(import.meta, {
+  about:
+    "Show events flow from one end to the other, with the embedded stack where no server is given.",
+  flags,
+}, async (tool) => {
+  const { print, signal } = tool;
+  const id = crypto.randomUUID().slice(0, 8);
+  const queues = { echo: `event.sink.demo-${id}`, mongo: `event.sink.mongo.demo-${id}` };
+  const collectionName = `eventsink.demo-${id}`;
+
+  await using stack = new AsyncDisposableStack();
+  const { amqpUrl, mongoUrl } = await servers(tool, stack);
+  const env = { AMQP_URL: amqpUrl, MONGO_URL: mongoUrl };
+
+  const broker = stack.use(await connectBroker({ ...tool, url: amqpUrl, timeout: 10_000 }));
+  const mongo = stack.use(await connectMongo({ ...tool, url: mongoUrl }));
+  const collection = mongo.client.db("clowder").collection<{ _id: string }>(collectionName);
+  stack.defer(async () => {
+    const channel = await broker.createChannel();
+    for (const queue of Object.values(queues)) {
+      await channel.deleteQueue(queue);
+      await channel.deleteQueue(deadLetterQueue(queue));
+    }
+    await collection.drop();
+  });
+
+  // Real processes, as a user would start them.
+  const echo = stack.use(
+    startTask("echo", ["--queue", queues.echo, "--work", "0"], env),
+  );
+  const store = stack.use(
+    startTask("mongo", ["--queue", queues.mongo, "--collection", collectionName], env),
+  );
+  await Promise.all([echo, store].map((consumer) => consumer.line(" [*] Waiting for messages")));
+  await print("Consumers are running: echo (prints) and mongo (stores)");
+
+  const events = [...payloads(), "hello..."];
+  const started = performance.now();
+  const publisher = stack.use(await createPublisher(broker));
+  const confirmed = await Promise.all(events.map(async (body) => {
+    const messageId = crypto.randomUUID();
+    await publisher.publish({
+      exchange,
+      routingKey: "",
+      body,
+      properties: {
+        messageId,
+        contentType: body === "hello..." ? "text/plain" : "application/json",
+      },
+    });
+    return messageId;
+  }));
+  const published = performance.now() - started;
+  await print(
+    `Published ${confirmed.length} events to the exchange ${exchange}, the broker has confirmed them`,
+  );
+
+  const deadline = Date.now() + LIMIT;
+  let echoed = 0;
+  let stored = 0;
+  while (
+    (echoed < events.length || stored < events.length) && Date.now() < deadline && !signal.aborted
+  ) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    echoed = echo.count(" [x] Done");
+    stored = await collection.countDocuments({ _id: { $in: confirmed } });
+  }
+  signal.throwIfAborted();
+  const seconds = (performance.now() - started) / 1000;
+  const sample = await collection.findOne({ "event.action": { $exists: true } }, {
+    sort: { _id: 1 },
+  });
+
+  const rate = (count: number, time: number) =>
+    `${Math.round(count / time).toLocaleString("en")}/s`;
+  await print(`
+  sent       ${events.length}   ${examples.length} kinds of real GitHub webhooks, and hello...
+  confirmed  ${confirmed.length}   ${rate(confirmed.length, published / 1000)}
+  echoed     ${echoed}   of ${events.length}, by consumers/echo
+  stored     ${stored}   of ${events.length}, by consumers/mongo
+  both done  ${seconds.toFixed(2)} s after the first event, ${
+    rate(2 * events.length, seconds)
+  } in all
+
+One of the documents in clowder.${collectionName}:
+${
+    sample
+      ? JSON.stringify({ ...sample, ...shortened(sample) }, null, 2).replace(/^/gm, "  ")
+      : "  none"
+  }
+
+Try next:
+  deno task up                      the embedded broker and store, in a first terminal
+  deno task recv                    echo every event, in a second one
+  deno task send "hello..."         send one, in a third
+  cd consumers/mongo && deno task recv
+  cd prototypes/worker-queue && deno task recv`);
+
+  const missing = [
+    echoed < events.length ? `${events.length - echoed} events were not echoed` : "",
+    stored < events.length ? `${events.length - stored} events were not stored` : "",
+  ].filter(Boolean);
+  if (missing.length > 0) throw new Error(`Cannot finish the demo: ${missing.join(", ")}`);
+});
+
+/** The URLs to use; the embedded stack stands in for each that is not set. */
+async function servers(
+  { flags: { amqpUrl, mongoUrl }, print }: Tool<typeof flags>,
+  stack: AsyncDisposableStack,
+) {
+  if (amqpUrl && mongoUrl) {
+    await print("Using the servers of AMQP_URL and MONGO_URL");
+    return { amqpUrl, mongoUrl };
+  }
+  const up = stack.use(start(["task", "up", "--amqp-port", "0", "--mongo-port", "0"], "."));
+  const embedded = { amqpUrl: await up.line("AMQP_URL="), mongoUrl: await up.line("MONGO_URL=") };
+  await print(
+    `Embedded broker and store are up at ${
+      withoutPassword(embedded.amqpUrl)
+    } and ${embedded.mongoUrl}`,
+  );
+  return { amqpUrl: amqpUrl || embedded.amqpUrl, mongoUrl: mongoUrl || embedded.mongoUrl };
+}
+
+function payloads(): string[] {
+  return examples.flatMap(({ examples }) => examples.map((payload) => JSON.stringify(payload)));
+}
+
+/** A document's long fields cut for the terminal. */
+function shortened(document: Record<string, unknown>): Record<string, unknown> {
+  const message = `${document.message}`;
+  const event = document.event as Record<string, unknown>;
+  return {
+    message: message.length > 60 ? `${message.slice(0, 60)}...` : message,
+    event: Object.fromEntries(
+      Object.entries(event).map(([key, value]) => [key, typeof value === "object" ? "..." : value]),
+    ),
+  };
+}
+
+function startTask(consumer: string, args: string[], env: Record<string, string>) {
+  return start(["task", "--cwd", `consumers/${consumer}`, "recv", ...args], ".", env);
+}
+
+/** Starts `deno` as a process that is stopped, and waited for, when it is disposed. */
+function start(args: string[], folder: string, env: Record<string, string> = {}) {
+  const child = new Deno.Command(Deno.execPath(), {
+    args,
+    cwd: new URL(`../${folder}`, import.meta.url),
+    env: { ...env, NO_COLOR: "1" },
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  // Lines are kept but for the long ones, which are the events themselves.
+  const lines: string[] = [];
+  let over = false;
+  const reading = [child.stdout, child.stderr].map((stream) =>
+    eachLine(stream, (line) => line.length < 1000 && lines.push(line))
+  );
+  const ended = Promise.all([child.status, ...reading]).then(() => over = true);
+  return {
+    /** How many lines there are of this one. */
+    count: (line: string) => lines.filter((each) => each === line).length,
+    /** Waits for a line and returns what follows its beginning. */
+    async line(beginning: string): Promise<string> {
+      while (true) {
+        const found = lines.find((line) => line.startsWith(beginning));
+        if (found !== undefined) return found.slice(beginning.length);
+        if (over) {
+          throw new Error(`Cannot start deno ${args.join(" ")}: ${lines.at(-1) ?? "no output"}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      if (!over) child.kill("SIGTERM");
+      await ended;
+    },
+  };
+}
+
+async function eachLine(stream: ReadableStream<Uint8Array>, onLine: (line: string) => void) {
+  let rest = "";
+  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    lines.forEach(onLine);
+  }
+}
