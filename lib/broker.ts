@@ -38,7 +38,7 @@ export interface ConnectOptions {
 }
 
 /** Longest time that closing a channel or a connection may take, in milliseconds. */
-export const CLOSE_LIMIT = 3000;
+export const CLOSE_LIMIT = 2000;
 
 /** Longest time that one attempt to connect may take, in milliseconds. */
 const ATTEMPT_LIMIT = 10_000;

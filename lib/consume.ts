@@ -3,10 +3,10 @@
  * @module
  */
 import type { Channel, ConsumeMessage, MessageProperties, Options } from "amqplib";
-import type { Broker } from "./broker.ts";
+import { type Broker, CLOSE_LIMIT } from "./broker.ts";
 import { isRefusal, keepChannel } from "./channel.ts";
 import { createPublisher, type Publisher } from "./publish.ts";
-import { during } from "./tool.ts";
+import { during, within } from "./tool.ts";
 
 /** A message as a handler gets it. */
 export interface Message {
@@ -162,7 +162,8 @@ export async function consume(
       },
       closed: () => session?.settled(),
       async finish(channel) {
-        await channel.cancel(session!.consumerTag).catch(() => {}); // a channel that has closed consumes no more
+        const cancelled = channel.cancel(session!.consumerTag);
+        await within(CLOSE_LIMIT, cancelled.catch(() => {})); // a channel that has closed consumes no more
         await during(`working on ${session!.inHand()} messages of '${queue}'`, session!.settled());
       },
       signal,

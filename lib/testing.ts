@@ -99,6 +99,8 @@ export interface Cable extends AsyncDisposable {
   cut(down?: "down"): void;
   /** Lets connections through again. */
   plug(): void;
+  /** Holds back what either side sends from now on, as a server that hangs does. */
+  freeze(): void;
 }
 
 /** Puts a cable in front of a server's URL. */
@@ -108,6 +110,7 @@ export function layCable(serverUrl: string): Cable {
   const port = Number(url.port) || (url.protocol === "mongodb:" ? 27017 : 5672);
   let open = new Set<Deno.Conn>();
   let down = false;
+  let frozen = Promise.resolve();
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   url.host = `127.0.0.1:${(listener.addr as Deno.NetAddr).port}`;
 
@@ -122,7 +125,12 @@ export function layCable(serverUrl: string): Cable {
     try {
       const far = await Deno.connect({ hostname, port });
       open.add(far);
-      const ends = [near.readable.pipeTo(far.writable), far.readable.pipeTo(near.writable)];
+      const thaw = () =>
+        new TransformStream({ transform: (chunk, out) => frozen.then(() => out.enqueue(chunk)) });
+      const ends = [
+        near.readable.pipeThrough(thaw()).pipeTo(far.writable),
+        far.readable.pipeThrough(thaw()).pipeTo(near.writable),
+      ];
       await Promise.allSettled(ends);
     } catch {
       // The server is away: the client sees a closed connection.
@@ -146,6 +154,9 @@ export function layCable(serverUrl: string): Cable {
     plug() {
       down = false;
     },
+    freeze() {
+      frozen = new Promise(() => {});
+    },
     // deno-lint-ignore require-await
     async [Symbol.asyncDispose]() {
       cut("down");
@@ -165,6 +176,8 @@ export interface Running extends AsyncDisposable {
   kill(signal: Deno.Signal): void;
   /** Waits for the end and returns the exit code, and the signal when one ended it. */
   ended(): Promise<{ code: number; signal: Deno.Signal | null; stdout: string; stderr: string }>;
+  /** Its standard input, to write to in parts. */
+  openInput(): WritableStreamDefaultWriter<Uint8Array>;
   /** Writes to its standard input and closes it. */
   input(body: Uint8Array | string): Promise<void>;
   /** Closes the reading end of its stdout. */
@@ -229,9 +242,10 @@ export function start(
       news = Promise.withResolvers();
     }
   }
+  const stdin = child.stdin.getWriter();
   let stdinOpen = true;
   async function closeInput() {
-    if (stdinOpen) await child.stdin.close().catch(() => {});
+    if (stdinOpen) await stdin.close().catch(() => {}); // its reader may have gone
     stdinOpen = false;
   }
   return {
@@ -259,10 +273,9 @@ export function start(
       clearTimeout(limit);
       return { code, signal, ...output };
     },
+    openInput: () => stdin,
     async input(body) {
-      const writer = child.stdin.getWriter();
-      await writer.write(typeof body === "string" ? new TextEncoder().encode(body) : body);
-      writer.releaseLock();
+      await stdin.write(typeof body === "string" ? new TextEncoder().encode(body) : body);
       await closeInput();
     },
     closeStdout: () => stdout.cancel(),
