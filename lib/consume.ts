@@ -41,7 +41,7 @@ export interface ConsumeOptions {
   retryDelay?: number;
   /** Stops consuming: what is in hand is finished, or given back when its handler throws. */
   signal: AbortSignal;
-  /** Runs when the first message may come. */
+  /** Runs once, when all is declared and before the first message comes. */
   ready?: () => unknown;
 }
 
@@ -147,6 +147,8 @@ export async function consume(
         await options.declare(channel);
         await channel.assertQueue(dead, { durable: true });
         await channel.prefetch(prefetch);
+        await options.ready?.();
+        options.ready = undefined;
         const { consumerTag } = await channel.consume(queue, (raw) => {
           if (raw && !signal.aborted) current.begin(handle(current, raw));
           else if (raw) current.giveBack(raw);
@@ -157,8 +159,6 @@ export async function consume(
             );}
         });
         current.consumerTag = consumerTag;
-        options.ready?.();
-        options.ready = undefined;
       },
       closed: () => session?.settled(),
       async finish(channel) {

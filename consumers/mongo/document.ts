@@ -3,7 +3,7 @@
  * @module
  */
 import { BadMessage, type Message, textOf } from "@event-sink/lib";
-import { Long } from "mongodb";
+import { calculateObjectSize, Long } from "bson";
 
 /** A message as it stands in MongoDB. */
 export interface EventDocument {
@@ -23,10 +23,13 @@ export interface EventDocument {
   publishedAt?: Date;
 }
 
+/** https://www.mongodb.com/docs/manual/reference/limits/: a document has 16 MiB at most. */
+const SIZE_LIMIT = 16 * 2 ** 20;
+
 /**
  * Makes the document of a message.
  *
- * @throws {BadMessage} when the body is not UTF-8
+ * @throws {BadMessage} when the body is not UTF-8, or the document larger than MongoDB takes
  */
 export function documentOf({ body, properties, routingKey }: Message): EventDocument {
   const text = textOf(body);
@@ -39,6 +42,15 @@ export function documentOf({ body, properties, routingKey }: Message): EventDocu
   if (routingKey !== "") document.routingKey = routingKey;
   if (Object.keys(headers).length > 0) document.headers = headers;
   if (timestamp !== undefined) document.publishedAt = new Date(Number(timestamp) * 1000);
+  // The driver's own words for it speak of a buffer's offset. Text and parsed event make a document a few times the body at most.
+  if (body.length > SIZE_LIMIT / 8) {
+    const size = calculateObjectSize(document);
+    if (size > SIZE_LIMIT) {
+      throw new BadMessage(
+        `MongoDB cannot take the document: its size is ${size} bytes, the limit ${SIZE_LIMIT}`,
+      );
+    }
+  }
   return document;
 }
 
