@@ -29,6 +29,8 @@ async function main(): Promise<number> {
     .option("--amqp-port <PORT>", "port of the broker, 0 for any free one", port, 5672)
     .option("--mongo-port <PORT>", "port of the store, 0 for any free one", port, 27017)
     .allowExcessArguments(false)
+    // Commander would read further variables for these.
+    .configureOutput({ getOutHasColors: () => false, getErrHasColors: () => false })
     .exitOverride((error) => Deno.exit(error.exitCode === 0 ? 0 : 2))
     .parse(Deno.args, { from: "user" });
 
