@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --allow-net --allow-env --allow-run --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-run --allow-read
 /**
  * The main job, end to end: real events go in at the exchange, one consumer echoes them, another one stores them.
  *

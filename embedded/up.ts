@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --allow-net --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-write
 /**
  * Start the embedded broker and store, until Ctrl-C.
  *
@@ -35,9 +35,14 @@ async function main(): Promise<number> {
     .parse(Deno.args, { from: "user" });
 
   const stopped = Promise.withResolvers<void>();
+  let first = 0;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    let count = 0;
-    Deno.addSignalListener(signal, () => count++ === 0 ? stopped.resolve() : Deno.exit(1));
+    Deno.addSignalListener(signal, () => {
+      first ||= Date.now();
+      // At a terminal one Ctrl-C comes twice: to `deno task`, which passes it on, and to this process.
+      if (Date.now() - first > 200) Deno.exit(1);
+      stopped.resolve();
+    });
   }
   try {
     await using stack = await startEmbedded(command.opts());

@@ -204,12 +204,16 @@ export function startTool(
   return start([...words, ...args], { cwd: root + folder, env });
 }
 
-/** Starts a Deno process. */
+/** Starts a process: Deno, unless another command is named. */
 export function start(
   args: string[],
-  { cwd = root, env = {} }: { cwd?: string; env?: Record<string, string> } = {},
+  { command = Deno.execPath(), cwd = root, env = {} }: {
+    command?: string;
+    cwd?: string;
+    env?: Record<string, string>;
+  } = {},
 ): Running {
-  const child = new Deno.Command(Deno.execPath(), {
+  const child = new Deno.Command(command, {
     args,
     cwd,
     env: { NO_COLOR: "1", ...env },

@@ -24,6 +24,12 @@ export interface Tool<F extends Flags> {
 const SHUTDOWN_LIMIT = 10_000;
 
 /**
+ * Milliseconds within which signals are one: at a terminal Ctrl-C goes to `deno task` and to the tool, and `deno task` passes it on
+ * to the tool once more.
+ */
+const ONE_KEY_PRESS = 200;
+
+/**
  * Runs a tool and exits the process: 0 done or cancelled, 1 the work failed, 2 wrong usage.
  * Does nothing when the entry file is imported rather than run.
  *
@@ -90,8 +96,10 @@ function printer(stop: AbortController): (line: string) => Promise<void> {
 }
 
 function stopOnSignals(stop: AbortController, log: Log): void {
+  let first = 0;
   const onSignal = () => {
-    if (stop.signal.aborted) fail("Stopped at once, by a second signal");
+    first ||= Date.now();
+    if (Date.now() - first > ONE_KEY_PRESS) fail("Stopped at once, by a second signal");
     stop.abort();
   };
   Deno.addSignalListener("SIGINT", onSignal);

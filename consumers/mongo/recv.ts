@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --allow-net --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env
 /**
  * Store every event of the exchange clowder.metrics in MongoDB, one document per message.
  *
@@ -38,7 +38,7 @@ await runTool(import.meta, {
       default: "eventsink.messages",
     }),
     batchSize: numberFlag("documents per write", {
-      default: 1000,
+      default: 500,
       min: 1,
       max: 30_000,
       whole: true,
