@@ -1,0 +1,363 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { setup, until } from "./harness.ts";
+import { Wire } from "./wire.ts";
+
+const failureClose = { "authentication_failure_close": true };
+
+/** The reply of a connection.close that must come next. */
+async function closeOf(wire: Wire): Promise<[code: number, text: string, method: string]> {
+  const { replyCode, replyText, classId, methodId } = await wire.expect("connection.close");
+  await wire.send(0, "connection.close-ok", {});
+  return [replyCode, replyText, `${classId}.${methodId}`];
+}
+
+Deno.test("a wrong protocol header is answered with the right one", async () => {
+  await using s = await setup();
+  await using wire = await Wire.connect(s.url);
+  await wire.bytes(Buffer.from("HTTP/1.1", "latin1"));
+  assert.equal(await wire.read(), undefined);
+  assert.equal(wire.rest.toString("latin1"), "AMQP\0\0\x09\x01");
+});
+
+Deno.test("start announces RabbitMQ 3.10 and its capabilities", async () => {
+  await using s = await setup();
+  await using wire = await Wire.connect(s.url);
+  await wire.bytes(Buffer.from("AMQP\0\0\x09\x01", "latin1"));
+  const start = await wire.expect("connection.start");
+  assert.deepEqual([start.versionMajor, start.versionMinor], [0, 9]);
+  assert.deepEqual(start.mechanisms.split(" ").sort(), ["AMQPLAIN", "PLAIN"]);
+  assert.equal(start.locales, "en_US");
+  assert.equal(start.serverProperties.get("product")?.v, "RabbitMQ");
+  assert.equal(start.serverProperties.get("version")?.v, "3.10.8");
+  const capabilities = start.serverProperties.get("capabilities")!;
+  assert.ok(capabilities.t === "F");
+  assert.deepEqual([...capabilities.v.keys()].sort(), [
+    "authentication_failure_close",
+    "basic.nack",
+    "connection.blocked",
+    "consumer_cancel_notify",
+    "consumer_priorities",
+    "direct_reply_to",
+    "exchange_exchange_bindings",
+    "per_consumer_qos",
+    "publisher_confirms",
+  ]);
+});
+
+Deno.test("a wrong password is told to who understands it", async () => {
+  await using s = await setup();
+  await using wire = await Wire.login(s.url, failureClose, "\0guest\0wrong");
+  const close = await wire.expect("connection.close");
+  assert.equal(close.replyCode, 403);
+  assert.equal(
+    close.replyText,
+    "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.",
+  );
+});
+
+Deno.test("AMQPLAIN logs in", async () => {
+  await using s = await setup();
+  const field = (key: string, value: string) =>
+    `${String.fromCharCode(key.length)}${key}S\0\0\0${String.fromCharCode(value.length)}${value}`;
+  const { username, password } = new URL(s.url);
+  const response = field("LOGIN", username || "guest") + field("PASSWORD", password || "guest");
+  await using wire = await Wire.login(s.url, {}, response, "AMQPLAIN");
+  const tune = await wire.expect("connection.tune");
+  assert.deepEqual(tune, { channelMax: 2047, frameMax: 131072, heartbeat: 60 });
+});
+
+Deno.test("an unknown virtual host is refused with 530", async () => {
+  await using s = await setup();
+  await using wire = await Wire.login(s.url);
+  await wire.expect("connection.tune");
+  await wire.send(0, "connection.tune-ok", { channelMax: 10, frameMax: 131072, heartbeat: 0 });
+  await wire.send(0, "connection.open", { virtualHost: "nope", capabilities: "", insist: false });
+  assert.deepEqual(await closeOf(wire), [530, "NOT_ALLOWED - vhost nope not found", "10.40"]);
+});
+
+for (
+  const [what, tuned, text] of [
+    [
+      "more frame_max",
+      { frameMax: 131073 },
+      "frame_max = 131073 is higher than the maximum allowed value (131072)",
+    ],
+    [
+      "less frame_max",
+      { frameMax: 100 },
+      "frame_max = 100 is lower than the minimum allowed value (4096)",
+    ],
+    [
+      "no frame_max",
+      { frameMax: 0 },
+      "frame_max = 0 (no limit) is higher than the maximum allowed value (131072)",
+    ],
+    [
+      "more channel_max",
+      { channelMax: 3000 },
+      "channel_max = 3000 is higher than the maximum allowed value (2047)",
+    ],
+  ] as const
+) {
+  Deno.test(`tuning to ${what} than offered ends the connection`, async () => {
+    await using s = await setup();
+    await using wire = await Wire.login(s.url);
+    await wire.expect("connection.tune");
+    const tuning = { channelMax: 10, frameMax: 131072, heartbeat: 0, ...tuned };
+    await wire.send(0, "connection.tune-ok", tuning);
+    // RabbitMQ 3.10 waits three seconds and hangs up; we say why.
+    const next = await wire.read();
+    if (next) assert.equal(next.args!.replyText, `NOT_ALLOWED - negotiated ${text}`);
+    await wire.send(0, "connection.close-ok", {}).catch(() => {});
+    assert.equal(await wire.read(), undefined);
+  });
+}
+
+type Case = [act: (wire: Wire) => Promise<void>, code: number, text: string, method: string];
+const noBody = { ticket: 0, exchange: "", routingKey: "x", mandatory: false, immediate: false };
+const hard: Record<string, Case> = {
+  "immediate": [
+    async (w) => {
+      await w.send(1, "basic.publish", { ...noBody, immediate: true });
+      await w.header(1, 0);
+    },
+    540,
+    "NOT_IMPLEMENTED - immediate=true",
+    "60.40",
+  ],
+  "prefetch size": [
+    (w) => w.send(1, "basic.qos", { prefetchSize: 5, prefetchCount: 0, global: false }),
+    540,
+    "NOT_IMPLEMENTED - prefetch_size!=0 (5)",
+    "60.10",
+  ],
+  "flow off": [
+    (w) => w.send(1, "channel.flow", { active: false }),
+    540,
+    "NOT_IMPLEMENTED - active=false",
+    "20.20",
+  ],
+  "recover without requeue": [
+    (w) => w.send(1, "basic.recover", { requeue: false }),
+    540,
+    "NOT_IMPLEMENTED - requeue=false",
+    "60.110",
+  ],
+  "a channel opened twice": [
+    (w) => w.send(1, "channel.open", { outOfBand: "" }),
+    504,
+    "CHANNEL_ERROR - second 'channel.open' seen",
+    "20.10",
+  ],
+  "a channel never opened": [
+    (w) => w.send(2, "basic.qos", { prefetchSize: 0, prefetchCount: 0, global: false }),
+    504,
+    "CHANNEL_ERROR - expected 'channel.open'",
+    "60.10",
+  ],
+  "a content header without a method": [
+    (w) => w.header(1, 0),
+    505,
+    "UNEXPECTED_FRAME - expected method frame, got non method frame instead",
+    "0.0",
+  ],
+  "a body without a header": [
+    async (w) => {
+      await w.send(1, "basic.publish", noBody);
+      await w.frame(3, 1, Buffer.from("x"));
+    },
+    505,
+    "UNEXPECTED_FRAME - expected content header for class 60, got non content header frame instead",
+    "60.40",
+  ],
+  "a method within a body": [
+    async (w) => {
+      await w.send(1, "basic.publish", noBody);
+      await w.header(1, 5);
+      await w.send(1, "tx.select", {});
+    },
+    505,
+    "UNEXPECTED_FRAME - expected content body, got non content body frame instead",
+    "60.40",
+  ],
+  "a header of another class": [
+    async (w) => {
+      await w.send(1, "basic.publish", noBody);
+      await w.header(1, 5, 50);
+    },
+    505,
+    "UNEXPECTED_FRAME - expected content header for class 60, got one for class 50 instead",
+    "60.40",
+  ],
+  "a frame without its end": [
+    (w) => w.frame(1, 1, Buffer.from("abc"), 65),
+    501,
+    `FRAME_ERROR - type 1, all octets = <<"abc">>: {invalid_frame_end_marker,65}`,
+    "0.0",
+  ],
+  "a frame too large": [
+    (w) => w.bytes(Buffer.from([3, 0, 1, 0, 3, 0, 0])),
+    501,
+    "FRAME_ERROR - type 3, all octets = <<>>: {frame_too_large,196608,131064}",
+    "0.0",
+  ],
+  "a heartbeat on a channel": [
+    (w) => w.frame(8, 1, Buffer.alloc(0)),
+    505,
+    "UNEXPECTED_FRAME - type 8, all octets = <<>>",
+    "0.0",
+  ],
+  "more channels than tuned": [
+    async (w) => {
+      for (let i = 2; i <= 11; i++) await w.send(i, "channel.open", { outOfBand: "" });
+      for (let i = 2; i <= 10; i++) await w.expect("channel.open-ok");
+    },
+    530,
+    "NOT_ALLOWED - number of channels opened (10) has reached the negotiated channel_max (10)",
+    "0.0",
+  ],
+  "a start-ok in the middle": [
+    (w) => w.send(0, "connection.open", { virtualHost: "/", capabilities: "", insist: false }),
+    504,
+    "CHANNEL_ERROR - unexpected method in connection state running",
+    "10.40",
+  ],
+};
+
+for (const [what, [act, code, text, method]] of Object.entries(hard)) {
+  Deno.test(`the connection is closed on ${what}`, async () => {
+    await using s = await setup();
+    await using wire = await Wire.open(s.url);
+    await act(wire);
+    assert.deepEqual(await closeOf(wire), [code, text, method]);
+    assert.equal(await wire.read(), undefined);
+  });
+}
+
+Deno.test("the connection lives while heartbeats come, and is dropped without them", async () => {
+  await using s = await setup();
+  await using wire = await Wire.login(s.url);
+  await wire.expect("connection.tune");
+  await wire.send(0, "connection.tune-ok", { channelMax: 10, frameMax: 131072, heartbeat: 1 });
+  await wire.send(0, "connection.open", { virtualHost: "/", capabilities: "", insist: false });
+  await wire.expect("connection.open-ok");
+  let beats = 0;
+  for (; beats < 20; beats++) {
+    const next = await wire.read();
+    if (!next) break;
+    assert.equal(next.type, 8);
+  }
+  assert.ok(beats > 0 && beats < 20, `${beats} heartbeats`);
+});
+
+Deno.test("a transaction takes effect at commit, not at rollback", async () => {
+  await using s = await setup();
+  const queue = s.name();
+  await (await s.channel()).assertQueue(queue);
+  await using wire = await Wire.open(s.url);
+  await wire.send(1, "tx.select", {});
+  await wire.expect("tx.select-ok");
+  await wire.publish("", queue, "lost");
+  await wire.send(1, "tx.rollback", {});
+  await wire.expect("tx.rollback-ok");
+  await wire.publish("", queue, "kept");
+  assert.equal(await s.count(queue), 0);
+  await wire.send(1, "tx.commit", {});
+  await wire.expect("tx.commit-ok");
+  assert.equal(await s.count(queue), 1);
+  // An acknowledgement that is rolled back leaves the message unacknowledged, not ready.
+  await wire.send(1, "basic.get", { ticket: 0, queue, noAck: false });
+  const { deliveryTag } = await wire.expect("basic.get-ok");
+  await wire.read();
+  await wire.read();
+  await wire.send(1, "basic.ack", { deliveryTag, multiple: false });
+  await wire.send(1, "tx.rollback", {});
+  await wire.expect("tx.rollback-ok");
+  await wire.send(1, "basic.ack", { deliveryTag, multiple: false });
+  await wire.send(1, "tx.commit", {});
+  await wire.expect("tx.commit-ok");
+  await wire.send(1, "channel.close", { replyCode: 0, replyText: "", classId: 0, methodId: 0 });
+  await wire.expect("channel.close-ok");
+  assert.equal(await s.count(queue), 0);
+});
+
+Deno.test("confirm and tx do not mix, and tx methods need tx.select", async () => {
+  await using s = await setup();
+  const texts: string[] = [];
+  for (const sequence of [["confirm", "tx"], ["tx", "confirm"], ["commit"], ["rollback"]]) {
+    await using wire = await Wire.open(s.url);
+    for (const step of sequence) {
+      if (step === "confirm") await wire.send(1, "confirm.select", { nowait: false });
+      else if (step === "tx") await wire.send(1, "tx.select", {});
+      else if (step === "commit") await wire.send(1, "tx.commit", {});
+      else await wire.send(1, "tx.rollback", {});
+      const reply = await wire.read();
+      if (reply?.method === "channel.close") texts.push(`${reply.args!.replyText}`);
+    }
+  }
+  assert.deepEqual(texts, [
+    "PRECONDITION_FAILED - cannot switch from confirm to tx mode",
+    "PRECONDITION_FAILED - cannot switch from tx to confirm mode",
+    "PRECONDITION_FAILED - channel is not transactional",
+    "PRECONDITION_FAILED - channel is not transactional",
+  ]);
+});
+
+Deno.test("frames of one channel may come between the content of another", async () => {
+  await using s = await setup();
+  const queue = s.name();
+  await (await s.channel()).assertQueue(queue);
+  await using wire = await Wire.open(s.url);
+  await wire.send(2, "channel.open", { outOfBand: "" });
+  await wire.expect("channel.open-ok");
+  const publish = { ...noBody, routingKey: queue };
+  await wire.send(1, "basic.publish", publish);
+  await wire.send(2, "basic.publish", publish);
+  await wire.header(1, 4);
+  await wire.header(2, 2);
+  await wire.frame(3, 1, Buffer.from("ab"));
+  await wire.frame(3, 2, Buffer.from("xy"));
+  await wire.frame(3, 1, Buffer.from("cd"));
+  await until(async () => await s.count(queue) === 2);
+  await wire.send(1, "basic.get", { ticket: 0, queue, noAck: true });
+  assert.equal((await wire.expect("basic.get-ok")).messageCount, 1);
+  await wire.read();
+  assert.equal((await wire.read())!.payload.toString(), "xy");
+});
+
+Deno.test("nowait methods are not answered", async () => {
+  await using s = await setup();
+  const queue = s.name();
+  await using wire = await Wire.open(s.url);
+  const none = new Map();
+  await wire.send(1, "queue.declare", {
+    ticket: 0,
+    queue,
+    passive: false,
+    durable: false,
+    exclusive: false,
+    autoDelete: false,
+    nowait: true,
+    arguments: none,
+  });
+  await wire.send(1, "queue.bind", {
+    ticket: 0,
+    queue,
+    exchange: "amq.direct",
+    routingKey: "k",
+    nowait: true,
+    arguments: none,
+  });
+  await wire.send(1, "queue.purge", { ticket: 0, queue, nowait: true });
+  await wire.send(1, "confirm.select", { nowait: true });
+  await wire.send(1, "access.request", {
+    realm: "/data",
+    exclusive: false,
+    passive: true,
+    active: true,
+    write: true,
+    read: true,
+  });
+  assert.deepEqual(await wire.expect("access.request-ok"), { ticket: 1 });
+});

@@ -1,0 +1,101 @@
+/**
+ * Login, tuning and opening of a connection (spec 2.2.4).
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { Connection } from "./connection.ts";
+import { Reader, type Table } from "./fields.ts";
+import { type Args, type MethodName, ProtocolError } from "./spec.ts";
+
+/** What the broker proposes; a client may ask for less, not for more (RabbitMQ's defaults). */
+export const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
+/** Smallest frame that every peer must accept (spec 4.2.3, frame-min-size). */
+const minFrame = 4096;
+
+/** Handle a method on channel 0. @throws ProtocolError when it is out of turn or refused. */
+export function handshake(connection: Connection, name: MethodName, args: unknown): void {
+  if (name === "connection.start-ok" && connection.state === "starting") {
+    return startOk(connection, args as Args<"connection.start-ok">);
+  }
+  if (name === "connection.tune-ok" && connection.state === "tuning") {
+    return tuneOk(connection, args as Args<"connection.tune-ok">);
+  }
+  if (name === "connection.open" && connection.state === "opening") {
+    return open(connection, args as Args<"connection.open">);
+  }
+  if (name === "connection.update-secret" && connection.state === "running") {
+    return connection.send("connection.update-secret-ok", {});
+  }
+  throw new ProtocolError(
+    "CHANNEL_ERROR",
+    `unexpected method in connection state ${connection.state}`,
+  );
+}
+
+function startOk(connection: Connection, args: Args<"connection.start-ok">): void {
+  const { broker } = connection;
+  const capabilities = args.clientProperties.get("capabilities");
+  if (capabilities?.t === "F") connection.capabilities = capabilities.v;
+  const credentials = args.mechanism === "PLAIN"
+    ? plain(args.response)
+    : args.mechanism === "AMQPLAIN"
+    ? amqplain(args.response)
+    : undefined;
+  if (!credentials) {
+    throw new ProtocolError("COMMAND_INVALID", "unknown authentication mechanism or response");
+  }
+  if (!broker.authenticate(...credentials)) {
+    throw new ProtocolError(
+      "ACCESS_REFUSED",
+      `Login was refused using authentication mechanism ${args.mechanism}. For details see the broker logfile.`,
+    );
+  }
+  connection.user = credentials[0];
+  connection.state = "tuning";
+  connection.send("connection.tune", proposal);
+}
+
+/** RFC 4616, the authorization identity empty. */
+function plain(response: string): [user: string, password: string] | undefined {
+  const parts = response.split("\0");
+  return parts.length === 3 && parts[0] === "" ? [parts[1]!, parts[2]!] : undefined;
+}
+
+/** RabbitMQ's AMQPLAIN: a table's content with LOGIN and PASSWORD. */
+function amqplain(response: string): [user: string, password: string] | undefined {
+  const buf = Buffer.from(response, "latin1");
+  const reader = new Reader(buf).window(0, buf.length);
+  const table: Table = new Map();
+  while (reader.pos < reader.end) table.set(reader.shortstr(), reader.field());
+  const login = table.get("LOGIN"), password = table.get("PASSWORD");
+  return login?.t === "S" && password?.t === "S" ? [login.v, password.v] : undefined;
+}
+
+function tuneOk(connection: Connection, args: Args<"connection.tune-ok">): void {
+  checkTuned("frame_max", args.frameMax, minFrame, proposal.frameMax);
+  checkTuned("channel_max", args.channelMax, 1, proposal.channelMax);
+  connection.frameMax = args.frameMax;
+  connection.channelMax = args.channelMax;
+  connection.heartbeat = args.heartbeat;
+  connection.state = "opening";
+}
+
+function checkTuned(name: string, value: number, min: number, max: number): void {
+  const refuse = (shown: string, side: string, limit: string) => {
+    throw new ProtocolError(
+      "NOT_ALLOWED",
+      `negotiated ${name} = ${shown} is ${side} than the ${limit}`,
+    );
+  };
+  if (value !== 0 && value < min) refuse(`${value}`, "lower", `minimum allowed value (${min})`);
+  if (value === 0) refuse("0 (no limit)", "higher", `maximum allowed value (${max})`);
+  if (value > max) refuse(`${value}`, "higher", `maximum allowed value (${max})`);
+}
+
+function open(connection: Connection, args: Args<"connection.open">): void {
+  const vhost = connection.broker.vhosts.get(args.virtualHost);
+  if (!vhost) throw new ProtocolError("NOT_ALLOWED", `vhost ${args.virtualHost} not found`);
+  connection.vhost = vhost;
+  connection.state = "running";
+  connection.send("connection.open-ok", { knownHosts: "" });
+}

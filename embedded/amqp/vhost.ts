@@ -1,0 +1,211 @@
+/**
+ * A virtual host: its exchanges, queues and bindings, and what of them is durable.
+ * @module
+ */
+import { type Binding, type Destination, Exchange, type ExchangeType, route } from "./exchange.ts";
+import { type Table, tableBytes, tableOf } from "./fields.ts";
+import type { Message } from "./message.ts";
+import { Queue, type QueueHost } from "./queue.ts";
+import { parseQueueArgs } from "./queue_args.ts";
+import type { Entity, Store } from "./store.ts";
+
+/** The exchanges that every virtual host has (spec 3.1.3; RabbitMQ adds the tracing exchange). */
+const predeclared: [name: string, type: ExchangeType, internal: boolean][] = [
+  ["", "direct", false],
+  ["amq.direct", "direct", false],
+  ["amq.fanout", "fanout", false],
+  ["amq.topic", "topic", false],
+  ["amq.headers", "headers", false],
+  ["amq.match", "headers", false],
+  ["amq.rabbitmq.trace", "topic", true],
+];
+
+/** Routes remembered per virtual host before they are all forgotten. */
+const maxRoutes = 20_000;
+
+/** What a virtual host needs of the broker, beyond what its queues need. */
+export interface VirtualHostHost extends QueueHost {
+  readonly entities: Pick<Store, "set" | "delete"> | undefined;
+  /** An entity changed: commit before anything more is sent. */
+  changed(): void;
+}
+
+export class VirtualHost {
+  readonly exchanges = new Map<string, Exchange>();
+  readonly queues = new Map<string, Queue>();
+  private routes = new Map<Exchange, Map<string, readonly Queue[]>>();
+  private routeCount = 0;
+
+  /** @param name The name as a binary string. */
+  constructor(readonly name: string, private readonly host: VirtualHostHost) {
+    for (const [exchange, type, internal] of predeclared) {
+      this.exchanges.set(
+        exchange,
+        new Exchange(name, exchange, type, true, false, internal, new Map()),
+      );
+    }
+  }
+
+  /** The queues for a message published to `exchange` with these keys. */
+  route(exchange: Exchange, keys: readonly string[], message: Message): readonly Queue[] {
+    if (keys.length > 1) return route(this, exchange, keys, message).queues;
+    const key = keys[0]!;
+    let known = this.routes.get(exchange);
+    if (!known) this.routes.set(exchange, known = new Map());
+    let queues = known.get(key);
+    if (queues) return queues;
+    const found = route(this, exchange, keys, message);
+    queues = found.queues;
+    if (found.repeatable) {
+      if (++this.routeCount > maxRoutes) this.forgetRoutes();
+      else known.set(key, queues);
+    }
+    return queues;
+  }
+
+  private forgetRoutes(): void {
+    this.routes = new Map();
+    this.routeCount = 0;
+  }
+
+  addExchange(exchange: Exchange): void {
+    this.exchanges.set(exchange.name, exchange);
+    this.forgetRoutes();
+    if (exchange.durable) this.save("exchange", exchange.name, exchangeDefinition(exchange));
+  }
+
+  removeExchange(exchange: Exchange): void {
+    if (this.exchanges.get(exchange.name) !== exchange) return;
+    this.exchanges.delete(exchange.name);
+    this.forgetRoutes();
+    for (const binding of exchange.bindings.values()) this.unbind(binding);
+    for (const binding of [...exchange.inbound]) this.unbind(binding);
+    if (exchange.durable) this.erase("exchange", exchange.name);
+  }
+
+  addQueue(queue: Queue): void {
+    this.queues.set(queue.name, queue);
+    this.forgetRoutes();
+    if (queue.durable) this.save("queue", queue.name, queueDefinition(queue));
+  }
+
+  /** Delete a queue. @returns how many messages were ready in it. */
+  removeQueue(queue: Queue): number {
+    if (this.queues.get(queue.name) !== queue) return 0;
+    this.queues.delete(queue.name);
+    this.forgetRoutes();
+    for (const binding of [...queue.inbound]) this.unbind(binding);
+    if (queue.durable) this.erase("queue", queue.name);
+    return queue.close();
+  }
+
+  bind(source: Exchange, destination: Destination, key: string, args: Table): void {
+    source.checkBinding(args);
+    const id = bindingId(destination, key, args);
+    if (source.bindings.has(id)) return;
+    const binding: Binding = { source, destination, key, args, id };
+    source.bind(binding);
+    this.forgetRoutes();
+    if (source.durable && destination.durable) {
+      this.save("binding", source.name + "\0" + id, {
+        source: source.name,
+        kind: destination.kind,
+        destination: destination.name,
+        key,
+        args: tableBytes(args),
+      });
+    }
+  }
+
+  /** Remove a binding, and its source if that was to go with its last binding. */
+  unbind(binding: Binding): void {
+    const { source, destination } = binding;
+    if (source.bindings.get(binding.id) !== binding) return;
+    source.unbind(binding);
+    this.forgetRoutes();
+    if (source.durable && destination.durable) {
+      this.erase("binding", source.name + "\0" + binding.id);
+    }
+    if (source.autoDelete && source.bindings.size === 0) this.removeExchange(source);
+  }
+
+  findBinding(
+    source: Exchange,
+    destination: Destination,
+    key: string,
+    args: Table,
+  ): Binding | undefined {
+    return source.bindings.get(bindingId(destination, key, args));
+  }
+
+  private save(kind: Entity["kind"], name: string, definition: unknown): void {
+    this.host.entities?.set({ kind, name: this.name + "\0" + name, definition });
+    this.host.changed();
+  }
+
+  private erase(kind: Entity["kind"], name: string): void {
+    this.host.entities?.delete({ kind, name: this.name + "\0" + name });
+    this.host.changed();
+  }
+
+  /** Bring back an entity that was stored. Bindings come after exchanges and queues. */
+  restore({ kind, name, definition }: Entity): void {
+    const own = name.slice(this.name.length + 1);
+    if (kind === "exchange") {
+      const d = definition as ReturnType<typeof exchangeDefinition>;
+      this.exchanges.set(
+        own,
+        new Exchange(this.name, own, d.type, true, d.autoDelete, d.internal, tableOf(d.args)),
+      );
+    } else if (kind === "queue") {
+      const d = definition as ReturnType<typeof queueDefinition>;
+      const args = tableOf(d.args);
+      this.queues.set(
+        own,
+        new Queue(
+          this.host,
+          d.id,
+          this.name,
+          own,
+          true,
+          d.autoDelete,
+          undefined,
+          args,
+          parseQueueArgs(own, args),
+        ),
+      );
+    } else {
+      const d = definition as {
+        source: string;
+        kind: Destination["kind"];
+        destination: string;
+        key: string;
+        args: string;
+      };
+      const source = this.exchanges.get(d.source);
+      const destination = (d.kind === "queue" ? this.queues : this.exchanges).get(d.destination);
+      if (!source || !destination) return;
+      const args = tableOf(d.args);
+      const id = bindingId(destination, d.key, args);
+      source.bind({ source, destination, key: d.key, args, id });
+    }
+  }
+}
+
+function bindingId(destination: Destination, key: string, args: Table): string {
+  const sorted = args.size > 1 ? new Map([...args].sort(([a], [b]) => a < b ? -1 : 1)) : args;
+  return [destination.kind, destination.name, key, tableBytes(sorted)].join("\0");
+}
+
+function exchangeDefinition(exchange: Exchange) {
+  return {
+    type: exchange.type,
+    autoDelete: exchange.autoDelete,
+    internal: exchange.internal,
+    args: tableBytes(exchange.args),
+  };
+}
+
+function queueDefinition(queue: Queue) {
+  return { id: queue.id, autoDelete: queue.autoDelete, args: tableBytes(queue.args) };
+}

@@ -1,0 +1,22 @@
+/** What the write commands share. @module */
+import type { Doc } from "../bson_view.ts";
+import type { CommandError } from "../errors.ts";
+import { CommandError as Failure } from "../errors.ts";
+
+const MAX_WRITE_BATCH = 100_000;
+
+/** One entry of `writeErrors`: the failure of the statement at `index`. */
+export function writeError(index: number, error: CommandError): Doc {
+  const { code, message, extra } = error;
+  return { index, code, errmsg: message, ...extra };
+}
+
+/** Refuse an empty or an oversized batch of statements. */
+export function checkBatch(length: number): void {
+  if (length === 0 || length > MAX_WRITE_BATCH) {
+    throw new Failure(
+      "InvalidLength",
+      `Write batch sizes must be between 1 and ${MAX_WRITE_BATCH}. Got ${length} operations.`,
+    );
+  }
+}
