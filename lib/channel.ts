@@ -19,7 +19,7 @@ export interface ChannelUse<C extends Channel> {
   /** Opens a channel, such as `broker.createChannel`. */
   open: () => Promise<C>;
   /** Declares, subscribes; `end()` ends the channel as if it had closed, with a reason to log. */
-  setUp: (channel: C, end: (reason: string) => void) => Promise<unknown>;
+  setUp: (channel: C, end: (reason: string) => void) => Promise<void>;
   /** Runs after a channel closed, with the error that the broker closed it with, if it did. */
   closed?: (error: Error | undefined) => Promise<void> | void;
   /** Runs before the channel is closed because `signal` has aborted. */
@@ -50,10 +50,12 @@ export async function keepChannel<C extends Channel>(
       channel = await Promise.race([opening, aborted]) as C | undefined;
       if (!channel) return void opening.catch(() => {});
       const end = ended(channel, (reason) => error = reason);
-      await setUp(channel, (reason) => {
+      const settingUp = setUp(channel, (reason) => {
         error = new Error(reason);
         channel!.close().catch(() => {}); // it may have closed by itself
       });
+      settingUp.catch(() => {}); // nobody waits for it any more when a broker that hangs keeps it from ending
+      await Promise.race([settingUp, aborted]);
       failures = 0;
       await Promise.race([end, aborted]);
       if (signal.aborted) {
@@ -65,10 +67,14 @@ export async function keepChannel<C extends Channel>(
       if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
     } catch (failure) {
       if (broker.failure) throw broker.failure;
-      if (isRefusal(failure)) throw new Error(brokerText(failure));
+      // What was declared and is not found was deleted meanwhile: declare it again, but not for ever.
+      const deleted = (failure as { code?: number }).code === 404 && failures < 5;
+      if (isRefusal(failure) && !deleted) throw new Error(brokerText(failure));
       channel?.close().catch(() => {}); // the error may have closed it
       failures++;
-      broker.log.debug(`Cannot set up a channel: ${brokerText(failure)}`);
+      const text = `Cannot set up a channel: ${brokerText(failure)}. Trying again`;
+      if (deleted) broker.log.warn(text);
+      else broker.log.debug(text);
     }
     await closed?.(error);
     // A connection in the middle of closing fails at once; an outage is waited for in open().

@@ -34,6 +34,9 @@ export async function connectMongo(
       appName: "event-sink",
       writeConcern: { w: "majority", journal: true },
       serverSelectionTimeoutMS: 2000,
+      // A server that hangs is one that is away; by default the driver would wait for ever.
+      connectTimeoutMS: 5000,
+      socketTimeoutMS: 30_000,
     });
   } catch (error) {
     throw new UsageError(`Cannot use the MongoDB URL ${name}: ${(error as Error).message}`);
@@ -41,9 +44,11 @@ export async function connectMongo(
   for (let attempt = 0;; attempt++) {
     try {
       await client.connect();
-      await client.db("admin").command({ ping: 1 });
+      await client.db("admin").command({ ping: 1 }, { timeoutMS: 5000 });
       break;
     } catch (error) {
+      if (signal.aborted) await client.close();
+      signal.throwIfAborted();
       const { message, code } = error as Error & { code?: number | string };
       // https://www.mongodb.com/docs/manual/reference/error-codes/: 18 AuthenticationFailed
       if (code === 18) throw new Error(`Cannot connect: ${name} refuses this user and password`);

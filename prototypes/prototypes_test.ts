@@ -26,7 +26,11 @@ for (const pattern of ["send-recv", "worker-queue", "fanout-exchange"]) {
     const recv = test.tool(pattern, "recv");
     await recv.seen(ready);
     await recv.seen(new RegExp(` \\[x\\] Received '${text}'\n \\[x\\] Done\n`));
-    const queues = { "send-recv": "hello", "worker-queue": "task_queue", "fanout-exchange": "logs.default" };
+    const queues = {
+      "send-recv": "hello",
+      "worker-queue": "task_queue",
+      "fanout-exchange": "logs.default",
+    };
     await using probe = await connectProbe(test.amqpUrl);
     await probe.channel.assertQueue(queues[pattern as keyof typeof queues], { durable: true });
     recv.kill("SIGINT");
@@ -41,9 +45,14 @@ Deno.test("worker-queue: two workers share the queue fairly, one task at a time"
   const mark = crypto.randomUUID();
   // The long task keeps one worker busy: all others go to the other one.
   await test.tool("worker-queue", "send", `${mark} long..`).ended();
-  await eventually(() => assert(workers.some(({ output }) => output.stdout.includes(`${mark} long`))));
-  for (const name of ["a", "b", "c"]) await test.tool("worker-queue", "send", `${mark} ${name}`).ended();
-  const done = (stdout: string) => [...stdout.matchAll(new RegExp(`Received '${mark} (\\w+)\\.*'`, "g"))].map(([, name]) => name);
+  await eventually(() =>
+    assert(workers.some(({ output }) => output.stdout.includes(`${mark} long`)))
+  );
+  for (const name of ["a", "b", "c"]) {
+    await test.tool("worker-queue", "send", `${mark} ${name}`).ended();
+  }
+  const done = (stdout: string) =>
+    [...stdout.matchAll(new RegExp(`Received '${mark} (\\w+)\\.*'`, "g"))].map(([, name]) => name);
   await eventually(() => {
     const [first, second] = workers.map(({ output }) => done(output.stdout));
     const [busy, free] = first!.includes("long") ? [first, second] : [second, first];

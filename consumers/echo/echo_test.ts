@@ -292,6 +292,10 @@ Deno.test("a queue deleted under recv is declared again, saying so", async () =>
   await using test = await setup();
   const recv = test.recv("--work", "0");
   await recv.seen(ready);
+  await eventually(async () => {
+    const { consumerCount } = await test.probe.channel.assertQueue(test.queue, { durable: true });
+    assert.equal(consumerCount, 1);
+  });
   await test.probe.channel.deleteQueue(test.queue);
   await recv.seen(/the broker cancelled the consumer of queue/);
   const text = event();
