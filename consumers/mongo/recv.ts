@@ -38,7 +38,7 @@ await runTool(import.meta, {
       default: "eventsink.messages",
     }),
     batchSize: numberFlag("documents per write", {
-      default: 500,
+      default: 1000,
       min: 1,
       max: 30_000,
       whole: true,
