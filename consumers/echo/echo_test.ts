@@ -144,10 +144,10 @@ Deno.test("recv waits for a broker that is not there yet, saying how to start on
 
 Deno.test("at a terminal, under deno task, recv asks for nothing and one Ctrl-C ends it with 0", async () => {
   await using test = await setup();
-  // util-linux' script gives the task a terminal and types what comes in.
+  // util-linux' script gives the task a terminal and types what comes in. `exec`: dash would stay in between and die of the Ctrl-C.
   await using terminal = start([
     "-qec",
-    `${Deno.execPath()} task recv --queue ${test.queue}`,
+    `exec ${Deno.execPath()} task recv --queue ${test.queue}`,
     "/dev/null",
   ], {
     command: "script",

@@ -99,6 +99,8 @@ export const handshakeCommands: Record<string, Command> = {
     const known: Record<string, unknown> = {
       featureCompatibilityVersion: { version: "7.0" },
       authenticationMechanisms: ["SCRAM-SHA-256"],
+      enableTestCommands: false,
+      requireApiVersion: false,
     };
     const all = body.getParameter === "*";
     const found = Object.fromEntries(
