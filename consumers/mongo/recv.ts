@@ -66,8 +66,8 @@ await runTool(import.meta, {
   await consume(broker, {
     queue,
     declare: (channel) => declare(channel, queue),
-    // One batch is written while the next one fills.
-    prefetch: 2 * flags.batchSize,
+    // One batch is written while the next one fills and the broker refills what the last one has freed.
+    prefetch: 3 * flags.batchSize,
     signal,
     ready,
   }, (message) => write(documentOf(message)));
