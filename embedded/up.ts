@@ -11,6 +11,9 @@ import { startEmbedded } from "./mod.ts";
 const oneMachine =
   "They are for one machine. Beyond it: RabbitMQ and MongoDB, by AMQP_URL and MONGO_URL.";
 
+const elsewhere =
+  "Stop what listens there, or choose other ports with --amqp-port and --mongo-port";
+
 function port(text: string): number {
   const number = Number(text);
   if (/^\d+$/.test(text) && number <= 65_535) return number;
@@ -58,7 +61,9 @@ async function main(): Promise<number> {
     await stopped.promise;
     return 0;
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
+    const { message, cause } = error as Error;
+    const taken = cause instanceof Deno.errors.AddrInUse;
+    console.error(taken ? `${message}. ${elsewhere}` : message);
     return 1;
   }
 }

@@ -100,7 +100,10 @@ Deno.test("up refuses a data directory or a port that another process uses", asy
     const { code, stdout, stderr } = await up(flag, port, other, "0").ended();
     assert.equal(code, 1);
     assert.equal(stdout, "");
-    assert.match(stderr, new RegExp(`^Cannot listen on 127\\.0\\.0\\.1:${port}: .*\n$`));
+    assert.match(
+      stderr,
+      new RegExp(`^Cannot listen on 127\\.0\\.0\\.1:${port}: .* choose other ports with .*\n$`),
+    );
   }
 });
 
