@@ -37,12 +37,12 @@ export function taskArgs(folder: string, task: string): string[] {
   return (tasks[task] as string).split(" ").slice(1);
 }
 
-/** The embedded stack, in a process of its own. */
-export async function startUp() {
+/** The embedded stack, in a process of its own; `args` are further flags of `up`. */
+export async function startUp(...args: string[]) {
   const started = performance.now();
   const up = taskArgs("", "up");
   const child = new Deno.Command(Deno.execPath(), {
-    args: [...up, "--amqp-port", "0", "--mongo-port", "0"],
+    args: [...up, "--amqp-port", "0", "--mongo-port", "0", ...args],
     cwd: root,
     stdout: "piped",
   }).spawn();
@@ -57,6 +57,8 @@ export async function startUp() {
     mongoUrl: url("MONGO_URL"),
     /** Resident memory in MB. */
     memory: () => memory(child.pid),
+    /** Ends it as a crash would. */
+    kill: () => child.kill("SIGKILL"),
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
       await reader.cancel();
