@@ -35,6 +35,8 @@ export interface ConsumeOptions {
   declare: (channel: Channel) => Promise<unknown>;
   /** How many messages may be in hand at once, all handled concurrently (1). */
   prefetch?: number;
+  /** Where messages end that cannot be handled (`<queue>.dlq`). */
+  deadLetters?: string;
   /** How often a message is tried before it is dead-lettered (5). */
   attempts?: number;
   /** Milliseconds before the first retry (1000); each further one waits three times longer. */
@@ -45,7 +47,7 @@ export interface ConsumeOptions {
   ready?: () => unknown;
 }
 
-/** The queue where messages of `queue` end that cannot be handled. */
+/** The queue where messages of `queue` end that cannot be handled, unless the tool names another. */
 export function deadLetterQueue(queue: string): string {
   return `${queue}.dlq`;
 }
@@ -54,7 +56,7 @@ export function deadLetterQueue(queue: string): string {
  * Consumes until `signal` aborts. A handler that returns acknowledges; one that throws {@linkcode BadMessage} dead-letters;
  * any other error retries with growing, jittered delay, then dead-letters. Retries wait in the broker, in queues
  * `<queue>.retry.1`, `.2`, ..., one per delay, as a queue expires messages only at its head
- * (https://www.rabbitmq.com/docs/ttl#per-message-ttl-caveats); they and `<queue>.dlq` need no arguments on the queue itself, so
+ * (https://www.rabbitmq.com/docs/ttl#per-message-ttl-caveats); they and the dead-letter queue need no arguments on the queue itself, so
  * that programs in other languages may declare it plainly.
  *
  * Headers of a retried or dead-lettered message: `x-attempts`, `x-reason`, `x-original-exchange`, `x-original-routing-key`,
@@ -69,7 +71,7 @@ export async function consume(
   handler: (message: Message) => Promise<void> | void,
 ): Promise<void> {
   const { queue, prefetch = 1, attempts = 5, retryDelay = 1000 } = options;
-  const dead = deadLetterQueue(queue);
+  const { deadLetters = deadLetterQueue(queue) } = options;
   // Only a message that fails needs it, and the tutorial's first message should not wait for it.
   let publisher: Promise<Publisher> | undefined;
   const failure = new AbortController();
@@ -104,7 +106,7 @@ export async function consume(
       },
     };
     const delay = Math.round(retryDelay * 3 ** (message.attempt - 1) * (0.8 + Math.random() * 0.4));
-    const routingKey = final ? dead : await retryQueue(channel, message.attempt);
+    const routingKey = final ? deadLetters : await retryQueue(channel, message.attempt);
     publisher ??= createPublisher(broker);
     await (await publisher).publish({
       routingKey,
@@ -112,7 +114,7 @@ export async function consume(
       properties: final ? properties : { ...properties, expiration: delay },
     });
     const outcome = final
-      ? `is now in ${dead}`
+      ? `is now in ${deadLetters}`
       : `is tried again in ${(delay / 1000).toFixed(1)} s`;
     broker.log.warn(
       `Message ${
@@ -145,7 +147,7 @@ export async function consume(
         const current = session = startSession(channel);
         declaredRetries.clear();
         await options.declare(channel);
-        await channel.assertQueue(dead, { durable: true });
+        await channel.assertQueue(deadLetters, { durable: true });
         await channel.prefetch(prefetch);
         await options.ready?.();
         options.ready = undefined;
