@@ -107,7 +107,7 @@ export async function consume(
     };
     const delay = Math.round(retryDelay * 3 ** (message.attempt - 1) * (0.8 + Math.random() * 0.4));
     const routingKey = final ? deadLetters : await retryQueue(channel, message.attempt);
-    publisher ??= createPublisher(broker);
+    publisher ??= createPublisher(broker, { signal });
     await (await publisher).publish({
       routingKey,
       body: message.body,

@@ -40,6 +40,8 @@ export interface PublisherOptions {
   declare?: (channel: Channel) => Promise<unknown>;
   /** Milliseconds that a message may wait for its confirm (10,000), outages included. */
   timeout?: number;
+  /** For tools that outlive the broker: opening waits until it aborts; then what is unconfirmed while there is no connection rejects at once. */
+  signal?: AbortSignal;
 }
 
 /** Bounds of what is unconfirmed: enough to hide the round trip, small enough to keep memory flat. */
@@ -60,11 +62,11 @@ interface Unconfirmed {
 /**
  * Opens a publisher.
  *
- * @throws when the declaration is refused, or when the connection was given up
+ * @throws when the declaration is refused, when the connection was given up, or when no channel opens in time
  */
 export async function createPublisher(
   broker: Broker,
-  { declare, timeout = 10_000 }: PublisherOptions = {},
+  { declare, timeout = 10_000, signal }: PublisherOptions = {},
 ): Promise<Publisher> {
   const unconfirmed = new Set<Unconfirmed>();
   const byId = new Map<string, Unconfirmed>();
@@ -150,6 +152,7 @@ export async function createPublisher(
         channel = undefined;
         // The broker does not say which message was at fault; none of them is confirmed.
         if (error) settleAll(new Error(`Cannot publish: ${brokerText(error)}`));
+        if (signal?.aborted) settleAll(signal.reason);
       },
       signal: disposed.signal,
     }).then(closed.resolve, (error) => {
@@ -160,9 +163,16 @@ export async function createPublisher(
       reject(failure);
     });
   });
-  if (!await within(timeout, opened)) {
+  const aborted = new Promise<undefined>((resolve) => {
+    signal?.addEventListener("abort", () => {
+      if (!channel) settleAll(signal.reason);
+      resolve(undefined);
+    }, { once: true });
+  });
+  if (!await (signal ? Promise.race([opened, aborted]) : within(timeout, opened))) {
     disposed.abort();
     clearInterval(timer);
+    signal?.throwIfAborted();
     throw new Error(`Cannot publish: ${broker.name} opens no channel within ${timeout / 1000} s`);
   }
 

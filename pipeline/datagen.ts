@@ -1,0 +1,44 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-read --allow-write
+/**
+ * Make objects over HTTP, store them and publish OBJECT_CREATED on the exchange ebs. The broker may be away: the events wait in the
+ * database.
+ *
+ * Run: `deno task datagen`, then `curl -X POST localhost:8000/api/objects`.
+ * @module
+ */
+import { amqpUrlFlag, connectBroker, runTool, textFlag } from "@event-sink/lib";
+import { objectApi } from "./datagen_api.ts";
+import { httpFlags, serve } from "./http.ts";
+import { openObjectStore } from "./object_store.ts";
+import { publishOutbox } from "./outbox.ts";
+
+await runTool(import.meta, {
+  about: "Make objects over HTTP, store them and publish OBJECT_CREATED events.",
+  notes:
+    "POST /api/objects[?count=N] with any JSON body or none, GET /api/objects[?limit=N], GET /api/objects/ID, GET /health",
+  flags: {
+    amqpUrl: amqpUrlFlag,
+    ...httpFlags(8000),
+    database: textFlag("SQLite file that keeps objects and unpublished events", {
+      value: "FILE",
+      default: "objects.db",
+    }),
+  },
+}, async ({ flags, log, print, ...tool }) => {
+  const failure = new AbortController();
+  const signal = AbortSignal.any([tool.signal, failure.signal]);
+  using store = openObjectStore(flags.database);
+
+  async function publish() {
+    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await publishOutbox(broker, store, { signal, log });
+  }
+  const publishing = publish().catch((error) => failure.abort(error));
+  await serve(objectApi(store), {
+    ...flags,
+    signal,
+    listening: (url) => print(` [*] Listening on ${url}. To exit press CTRL+C`),
+  });
+  await publishing;
+  if (!tool.signal.aborted) failure.signal.throwIfAborted();
+});

@@ -1,0 +1,56 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env
+/**
+ * Make tasks of every object: consumes OBJECT_CREATED, publishes TASK_CREATED.
+ *
+ * Run: `deno task distributor`.
+ * @module
+ */
+import {
+  amqpUrlFlag,
+  connectBroker,
+  consume,
+  createPublisher,
+  deadLetterQueue,
+  numberFlag,
+  runTool,
+} from "@event-sink/lib";
+import { createEvent, eventOf, messageOf } from "./event.ts";
+import { declare, distributorQueue } from "./topology.ts";
+import { traced, traceparent } from "./trace.ts";
+
+await runTool(import.meta, {
+  about: "Make tasks of every object: consume OBJECT_CREATED, publish TASK_CREATED.",
+  notes: `Queue: ${distributorQueue}. Dead-letter queue: ${deadLetterQueue(distributorQueue)}`,
+  flags: {
+    amqpUrl: amqpUrlFlag,
+    tasks: numberFlag("tasks per object", { default: 3, min: 1, max: 1000, whole: true }),
+  },
+}, async ({ flags, signal, log, print }) => {
+  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using publisher = await createPublisher(broker, { declare, signal });
+  await consume(broker, {
+    queue: distributorQueue,
+    declare,
+    prefetch: 100,
+    signal,
+    ready: () => print(" [*] Waiting for objects. To exit press CTRL+C"),
+  }, async (message) => {
+    const event = eventOf(message, ["OBJECT_CREATED"]);
+    const object = event.data;
+    await traced("distribute", event, async () => {
+      const numbers = Array.from({ length: flags.tasks }, (_, index) => index + 1);
+      await Promise.all(numbers.map((number) => {
+        // The same id when the object comes a second time: no task is counted twice.
+        const id = `${object.id}.${number}`;
+        const task = { id, object };
+        return publisher.publish(messageOf(createEvent("TASK_CREATED", {
+          id,
+          source: "/distributor",
+          data: task,
+          traceparent: traceparent(event),
+        })));
+      }));
+    });
+    await print(` [x] Object ${object.id}: ${flags.tasks} tasks`);
+  });
+});

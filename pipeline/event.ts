@@ -1,0 +1,126 @@
+/**
+ * The events: JSON CloudEvents 1.0 in structured mode (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md).
+ * @module
+ */
+import { BadMessage, type Message, type Outgoing, textOf } from "@event-sink/lib";
+import * as v from "valibot";
+import { exchange } from "./topology.ts";
+
+const text = v.pipe(v.string(), v.minLength(1));
+/** Other producers number what they make. */
+const id = v.pipe(v.union([text, v.number()]), v.transform(String));
+
+const object = v.object({ id, name: v.string(), content: v.unknown() });
+const task = v.object({ id, object });
+const processing = v.object({
+  task,
+  processor: text,
+  attempt: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  /** Seconds. */
+  spent: v.pipe(v.number(), v.minValue(0)),
+  /** Why it failed. */
+  reason: v.optional(v.string()),
+});
+
+const attributes = {
+  specversion: v.literal("1.0"),
+  id: text,
+  source: text,
+  time: v.pipe(v.string(), v.isoTimestamp()),
+  /** https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md */
+  traceparent: v.optional(v.string()),
+};
+
+const schemas = {
+  OBJECT_CREATED: v.object({ ...attributes, type: v.literal("OBJECT_CREATED"), data: object }),
+  TASK_CREATED: v.object({ ...attributes, type: v.literal("TASK_CREATED"), data: task }),
+  TASK_STARTED: v.object({ ...attributes, type: v.literal("TASK_STARTED"), data: processing }),
+  TASK_FINISHED: v.object({ ...attributes, type: v.literal("TASK_FINISHED"), data: processing }),
+  TASK_FAILED: v.object({ ...attributes, type: v.literal("TASK_FAILED"), data: processing }),
+};
+
+export type EventType = keyof typeof schemas;
+export type EventOf<T extends EventType> = v.InferOutput<(typeof schemas)[T]>;
+export type Event = { [T in EventType]: EventOf<T> }[EventType];
+/** `content` is what the user posted. */
+export type PipelineObject = EventOf<"OBJECT_CREATED">["data"];
+
+const routingKeys: Record<EventType, string> = {
+  OBJECT_CREATED: "objects",
+  TASK_CREATED: "task-requests",
+  TASK_STARTED: "processing",
+  TASK_FINISHED: "processing",
+  TASK_FAILED: "processing",
+};
+
+export const eventTypes = Object.keys(schemas) as EventType[];
+
+/**
+ * Makes an event of now.
+ *
+ * @param id the same for the same fact: whoever gets the event twice can tell
+ * @param cause the event that led to this one, whose trace it belongs to
+ */
+export function createEvent<T extends EventType>(
+  type: T,
+  { id, source, data, traceparent }: Pick<EventOf<T>, "id" | "source" | "data" | "traceparent">,
+): EventOf<T> {
+  const time = new Date().toISOString();
+  const event = { specversion: "1.0", type, id, source, time, data };
+  return { ...event, ...traceparent !== undefined && { traceparent } } as EventOf<T>;
+}
+
+/** The message that carries an event; its message id is the event's id. */
+export function messageOf(event: Event): Outgoing {
+  return {
+    exchange,
+    routingKey: routingKeys[event.type],
+    body: JSON.stringify(event),
+    properties: {
+      messageId: event.id,
+      contentType: "application/cloudevents+json",
+      timestamp: Math.floor(Date.parse(event.time) / 1000),
+    },
+  };
+}
+
+/**
+ * Reads the event that a message carries.
+ *
+ * @param types the types that the queue is for
+ * @throws {BadMessage} when it is no CloudEvent 1.0, of another type, or its data is not what the type says
+ */
+export function eventOf<T extends EventType>(
+  { body }: Pick<Message, "body">,
+  types: readonly T[],
+): EventOf<T> {
+  const event = parsed(body) as { specversion?: unknown; type?: unknown } | null;
+  if (typeof event !== "object" || event?.specversion === undefined || event.type === undefined) {
+    throw new BadMessage("the body is no CloudEvent: it lacks 'specversion' or 'type'");
+  }
+  if (event.specversion !== "1.0") {
+    throw new BadMessage(
+      `CloudEvents version ${JSON.stringify(event.specversion)} is not supported, only "1.0"`,
+    );
+  }
+  const type = types.find((known) => known === event.type);
+  if (!type) {
+    throw new BadMessage(
+      `event type ${JSON.stringify(event.type)} is not one of ${types.join(", ")}`,
+    );
+  }
+  const result = v.safeParse(schemas[type], event);
+  if (result.success) return result.output as EventOf<T>;
+  const [issue] = result.issues;
+  throw new BadMessage(`${type}: ${v.getDotPath(issue) ?? "the event"}: ${issue.message}`);
+}
+
+function parsed(body: Uint8Array): unknown {
+  const text = textOf(body);
+  if (text === undefined) throw new BadMessage("the body is not UTF-8 text");
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new BadMessage(`the body is not JSON: ${(error as Error).message}`);
+  }
+}

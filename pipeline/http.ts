@@ -1,0 +1,66 @@
+/**
+ * Serving HTTP until a tool is stopped.
+ * @module
+ */
+import { numberFlag, textFlag } from "@event-sink/lib";
+import { Hono } from "hono";
+
+/** `--host` and `--port`. */
+export function httpFlags(port: number) {
+  return {
+    host: textFlag("address to listen on; 0.0.0.0 for all", {
+      value: "ADDRESS",
+      default: "127.0.0.1",
+    }),
+    port: numberFlag("port to listen on, 0 for any free one", {
+      default: port,
+      max: 65_535,
+      whole: true,
+    }),
+  };
+}
+
+/** An application whose errors are JSON: `{ "error": "..." }`. */
+export function createApp(): Hono {
+  const app = new Hono();
+  app.notFound((context) =>
+    context.json(
+      { error: `${context.req.method} ${context.req.path}: there is no such thing` },
+      404,
+    )
+  );
+  return app;
+}
+
+/**
+ * Serves until the signal aborts, then finishes the requests in hand.
+ *
+ * @param listening is told the URL
+ * @throws when the address is taken
+ */
+export async function serve(
+  app: Hono,
+  { host, port, signal, listening }: {
+    host: string;
+    port: number;
+    signal: AbortSignal;
+    listening: (url: string) => unknown;
+  },
+): Promise<void> {
+  let server: Deno.HttpServer<Deno.NetAddr>;
+  try {
+    server = Deno.serve({
+      hostname: host,
+      port,
+      onListen: ({ hostname, port }) => listening(`http://${hostname}:${port}`),
+    }, app.fetch);
+  } catch (error) {
+    throw new Error(
+      `Cannot listen on ${host}:${port}: ${(error as Error).message}. Choose another --port`,
+    );
+  }
+  const stop = () => server.shutdown();
+  if (signal.aborted) stop();
+  signal.addEventListener("abort", stop, { once: true });
+  await server.finished;
+}

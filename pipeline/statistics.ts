@@ -1,0 +1,95 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-read --allow-write
+/**
+ * Count what happens in the pipeline, exactly, and show it.
+ *
+ * Run: `deno task statistics`, and `watch -n .5 'sqlite3 stats.db "select * from statistics"'`.
+ * @module
+ */
+import {
+  amqpUrlFlag,
+  connectBroker,
+  consume,
+  deadLetterQueue,
+  numberFlag,
+  runTool,
+  textFlag,
+} from "@event-sink/lib";
+import { type Event, eventOf, eventTypes } from "./event.ts";
+import { httpFlags, serve } from "./http.ts";
+import { statisticsApi } from "./statistics_api.ts";
+import { openStatisticsStore, type StatisticsStore } from "./statistics_store.ts";
+import { declare, statisticsQueue } from "./topology.ts";
+import { traced } from "./trace.ts";
+
+/** Milliseconds that an event waits for others to be stored with: one commit for all of them. */
+const DELAY = 10;
+
+await runTool(import.meta, {
+  about: "Count the objects and tasks of the pipeline, and measure their times.",
+  notes: `Queue: ${statisticsQueue}. Dead-letter queue: ${deadLetterQueue(statisticsQueue)}
+With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
+  flags: {
+    amqpUrl: amqpUrlFlag,
+    host: httpFlags(0).host,
+    port: numberFlag("port of the page, 0 for any free one; no page when not given", {
+      default: NaN,
+      max: 65_535,
+      whole: true,
+    }),
+    database: textFlag("SQLite file that keeps the numbers", {
+      value: "FILE",
+      default: "stats.db",
+    }),
+  },
+}, async ({ flags, log, print, ...tool }) => {
+  const failure = new AbortController();
+  const signal = AbortSignal.any([tool.signal, failure.signal]);
+  using store = openStatisticsStore(flags.database);
+  const count = inBatches(store);
+
+  async function consumeAll() {
+    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await consume(broker, {
+      queue: statisticsQueue,
+      declare,
+      prefetch: 1000,
+      signal,
+      ready: () => print(" [*] Counting events. To exit press CTRL+C"),
+    }, (message) => {
+      const event = eventOf(message, eventTypes);
+      return traced("count", event, () => count(event));
+    });
+  }
+  const consuming = consumeAll().catch((error) => failure.abort(error));
+  if (!Number.isNaN(flags.port)) {
+    await serve(statisticsApi(store, signal), {
+      ...flags,
+      signal,
+      listening: (url) => print(` [*] The page is at ${url}`),
+    });
+  }
+  await consuming;
+  if (!tool.signal.aborted) failure.signal.throwIfAborted();
+});
+
+/** Returns a function that resolves when an event is stored. */
+function inBatches(store: StatisticsStore): (event: Event) => Promise<void> {
+  let events: Event[] = [];
+  let stored = Promise.withResolvers<void>();
+
+  function write() {
+    const { resolve, reject } = stored;
+    try {
+      store.add(events);
+      resolve();
+    } catch (error) {
+      reject(error);
+    }
+    events = [];
+    stored = Promise.withResolvers();
+  }
+  return (event) => {
+    if (events.push(event) === 1) setTimeout(write, DELAY);
+    return stored.promise;
+  };
+}

@@ -1,0 +1,80 @@
+/**
+ * The HTTP interface of the statistics: JSON, Prometheus' text format, a live page.
+ * @module
+ */
+import type { Hono } from "hono";
+import { streamSSE } from "hono/streaming";
+import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
+import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
+import { createApp } from "./http.ts";
+import page from "./page.html" with { type: "text" };
+import pageScript from "./page.js" with { type: "text" };
+import { prometheus } from "./prometheus.ts";
+import type { Statistics, StatisticsStore } from "./statistics_store.ts";
+
+/** The numbers at a time. */
+export interface Sample extends Statistics {
+  /** Seconds since the epoch. */
+  time: number;
+}
+
+/** Milliseconds between two samples. */
+const INTERVAL = 1000;
+/** Samples that are kept for whoever opens the page: half an hour. */
+const KEPT = 1800;
+
+/**
+ * The routes.
+ *
+ * @param signal ends the live streams
+ */
+export function statisticsApi(store: StatisticsStore, signal: AbortSignal): Hono {
+  const app = createApp();
+  const history = keepHistory(store, signal);
+
+  app.get("/api/statistics", (context) => context.json(store.read()));
+  app.get("/metrics", (context) =>
+    context.text(prometheus(store.read()), 200, {
+      "content-type": "text/plain; version=0.0.4; charset=utf-8",
+    }));
+  // Server-sent events: first `history`, an array of samples, then a `sample` a second.
+  app.get("/api/statistics/live", (context) =>
+    streamSSE(context, async (stream) => {
+      await stream.writeSSE({ event: "history", data: JSON.stringify(history.samples) });
+      while (!stream.aborted) {
+        const sample = await history.next();
+        if (!sample) return;
+        await stream.writeSSE({ event: "sample", data: JSON.stringify(sample) });
+      }
+    }));
+
+  const text = (path: string, body: string, type: string) =>
+    app.get(
+      path,
+      (context) => context.body(body, 200, { "content-type": `${type}; charset=utf-8` }),
+    );
+  text("/", page, "text/html");
+  text("/page.js", pageScript, "text/javascript");
+  text("/uplot.js", uPlotScript, "text/javascript");
+  text("/uplot.css", uPlotStyle, "text/css");
+  return app;
+}
+
+/** Takes a sample a second until the signal aborts; `next()` is then undefined. */
+function keepHistory(store: StatisticsStore, signal: AbortSignal) {
+  const samples: Sample[] = [];
+  let news = Promise.withResolvers<Sample | undefined>();
+  function sample() {
+    const taken = { time: Date.now() / 1000, ...store.read() };
+    if (samples.push(taken) > KEPT) samples.shift();
+    news.resolve(taken);
+    news = Promise.withResolvers();
+  }
+  sample();
+  const timer = setInterval(sample, INTERVAL);
+  signal.addEventListener("abort", () => {
+    clearInterval(timer);
+    news.resolve(undefined);
+  }, { once: true });
+  return { samples, next: () => signal.aborted ? Promise.resolve(undefined) : news.promise };
+}
