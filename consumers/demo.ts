@@ -14,6 +14,7 @@ import {
   deadLetterQueue,
   mongoUrlFlag,
   runTool,
+  startDeno,
   type Tool,
   withoutPassword,
 } from "@event-sink/lib";
@@ -55,13 +56,16 @@ await runTool(import.meta, {
   });
 
   // Real processes, as a user would start them.
-  const echo = stack.use(
-    startTask("echo", ["--queue", queues.echo, "--work", "0"], env),
+  const echo = startConsumer("echo", ["--queue", queues.echo, "--work", "0"], env);
+  const store = startConsumer(
+    "mongo",
+    ["--queue", queues.mongo, "--collection", collectionName],
+    env,
   );
-  const store = stack.use(
-    startTask("mongo", ["--queue", queues.mongo, "--collection", collectionName], env),
-  );
-  await Promise.all([echo, store].map((consumer) => consumer.line(" [*] Waiting for messages")));
+  await Promise.all([echo, store].map(({ process }) => {
+    stack.use(process);
+    return process.line(" [*] Waiting for messages");
+  }));
   await print("Consumers are running: echo (prints) and mongo (stores)");
 
   const events = [...payloads(), "hello..."];
@@ -92,7 +96,7 @@ await runTool(import.meta, {
     (echoed < events.length || stored < events.length) && Date.now() < deadline && !signal.aborted
   ) {
     await new Promise((resolve) => setTimeout(resolve, 20));
-    echoed = echo.count(" [x] Done");
+    echoed = echo.done();
     stored = await collection.countDocuments({ _id: { $in: confirmed } });
   }
   signal.throwIfAborted();
@@ -142,7 +146,11 @@ async function servers(
     await print("Using the servers of AMQP_URL and MONGO_URL");
     return { amqpUrl, mongoUrl };
   }
-  const up = stack.use(start(["task", "up", "--amqp-port", "0", "--mongo-port", "0"], "."));
+  const up = stack.use(
+    startDeno(["task", "up", "--amqp-port", "0", "--mongo-port", "0"], {
+      cwd: new URL("../", import.meta.url),
+    }),
+  );
   const embedded = { amqpUrl: await up.line("AMQP_URL="), mongoUrl: await up.line("MONGO_URL=") };
   await print(
     `Embedded broker and store are up at ${
@@ -168,52 +176,13 @@ function shortened(document: Record<string, unknown>): Record<string, unknown> {
   };
 }
 
-function startTask(consumer: string, args: string[], env: Record<string, string>) {
-  return start(["task", "--cwd", `consumers/${consumer}`, "recv", ...args], ".", env);
-}
-
-/** Starts `deno` as a process that is stopped, and waited for, when it is disposed. */
-function start(args: string[], folder: string, env: Record<string, string> = {}) {
-  const child = new Deno.Command(Deno.execPath(), {
-    args,
-    cwd: new URL(`../${folder}`, import.meta.url),
-    env: { ...env, NO_COLOR: "1" },
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  // Lines are kept but for the long ones, which are the events themselves.
-  const lines: string[] = [];
-  let over = false;
-  const reading = [child.stdout, child.stderr].map((stream) =>
-    eachLine(stream, (line) => line.length < 1000 && lines.push(line))
-  );
-  const ended = Promise.all([child.status, ...reading]).then(() => over = true);
-  return {
-    /** How many lines there are of this one. */
-    count: (line: string) => lines.filter((each) => each === line).length,
-    /** Waits for a line and returns what follows its beginning. */
-    async line(beginning: string): Promise<string> {
-      while (true) {
-        const found = lines.find((line) => line.startsWith(beginning));
-        if (found !== undefined) return found.slice(beginning.length);
-        if (over) {
-          throw new Error(`Cannot start deno ${args.join(" ")}: ${lines.at(-1) ?? "no output"}`);
-        }
-        await new Promise((resolve) => setTimeout(resolve, 10));
-      }
-    },
-    async [Symbol.asyncDispose]() {
-      if (!over) child.kill("SIGTERM");
-      await ended;
-    },
-  };
-}
-
-async function eachLine(stream: ReadableStream<Uint8Array>, onLine: (line: string) => void) {
-  let rest = "";
-  for await (const text of stream.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop()!;
-    lines.forEach(onLine);
-  }
+/** A consumer as a user would start it, and how many messages it has done. */
+function startConsumer(consumer: string, args: string[], env: Record<string, string>) {
+  let done = 0;
+  const process = startDeno(["task", "recv", ...args], {
+    cwd: new URL(`./${consumer}/`, import.meta.url),
+    env,
+    onLine: (line) => done += Number(line === " [x] Done"),
+  });
+  return { process, done: () => done };
 }

@@ -9,5 +9,6 @@ export { type Broker, type Channel, connectBroker } from "./broker.ts";
 export { createPublisher, type Outgoing, type Publisher } from "./publish.ts";
 export { BadMessage, consume, deadLetterQueue, type Message } from "./consume.ts";
 export { connectMongo } from "./mongo.ts";
+export { type Process, startDeno } from "./process.ts";
 export { sendFlags, sendInput } from "./input.ts";
 export { pausePerDot, shown, textOf } from "./text.ts";

@@ -1,0 +1,163 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-run
+/**
+ * The four services at work: starts them, and the embedded stack where AMQP_URL is not set, makes some objects, and shows what becomes of
+ * them until Ctrl-C.
+ *
+ * Run: `deno task pipeline`.
+ * @module
+ */
+import {
+  amqpUrlFlag,
+  numberFlag,
+  pause,
+  type Process,
+  runTool,
+  startDeno,
+  textFlag,
+  type Tool,
+} from "@event-sink/lib";
+import { resolve } from "node:path";
+import { account, oneLine } from "./account.ts";
+import type { Statistics } from "./statistics_store.ts";
+
+const here = new URL("./", import.meta.url);
+
+/** Milliseconds between two looks at the numbers. */
+const INTERVAL = 500;
+
+const flags = {
+  amqpUrl: { ...amqpUrlFlag, default: "" },
+  objects: numberFlag("objects to make at the start", {
+    default: 5,
+    max: 10_000,
+    whole: true,
+  }),
+  processors: numberFlag("processors to start", { default: 3, min: 1, max: 50, whole: true }),
+  work: textFlag("seconds of pretended work per task", { value: "MIN-MAX", default: "3-5" }),
+  port: numberFlag("port of datagen, 0 for any free one", {
+    default: 8000,
+    max: 65_535,
+    whole: true,
+  }),
+  statisticsPort: numberFlag("port of the page, 0 for any free one", {
+    default: 8001,
+    max: 65_535,
+    whole: true,
+  }),
+  data: textFlag("directory where the embedded stack keeps its state", {
+    value: "DIR",
+    default: ".data/pipeline",
+  }),
+  objectsDatabase: textFlag("datagen's SQLite file", { value: "FILE", default: "objects.db" }),
+  statisticsDatabase: textFlag("SQLite file of the numbers", {
+    value: "FILE",
+    default: "stats.db",
+  }),
+};
+
+await runTool(import.meta, {
+  about: "Start the four services of the pipeline and show them at work.",
+  flags,
+}, async (tool) => {
+  const { flags, print } = tool;
+  await using stack = new AsyncDisposableStack();
+  const failure = new AbortController();
+  const signal = AbortSignal.any([tool.signal, failure.signal]);
+  const screen = createScreen(print);
+
+  /** Starts a task; its end before ours is a failure. */
+  function start(
+    task: string,
+    args: string[],
+    cwd: URL,
+    env: Record<string, string> = {},
+  ): Process {
+    const process = stack.use(startDeno(["task", task, ...args], {
+      cwd,
+      env,
+      onLine(line, stream) {
+        // Once stopping, services part from each other: nothing to tell.
+        if (stream === "stderr" && !line.startsWith("Task ") && !signal.aborted) screen.note(line);
+      },
+    }));
+    process.ended.then((last) => {
+      failure.abort(new Error(`Cannot go on: ${task} has ended: ${last}`));
+    });
+    return process;
+  }
+
+  const amqpUrl = flags.amqpUrl || await startEmbedded(start, flags.data);
+  const env = { AMQP_URL: amqpUrl };
+  const datagen = start(
+    "datagen",
+    ["--port", `${flags.port}`, "--database", resolve(flags.objectsDatabase)],
+    here,
+    env,
+  );
+  const statistics = start(
+    "statistics",
+    ["--port", `${flags.statisticsPort}`, "--database", resolve(flags.statisticsDatabase)],
+    here,
+    env,
+  );
+  start("distributor", [], here, env);
+  for (let number = 1; number <= flags.processors; number++) {
+    start("processor", ["--work", flags.work, "--name", `processor-${number}`], here, env);
+  }
+  const url = (await datagen.line(" [*] Listening on ")).replace(/\. To exit.*/, "");
+  const page = await statistics.line(" [*] The page is at ");
+  await print(`Datagen is at ${url}, the live page of the statistics at ${page}
+Numbers in a terminal: watch -n .5 'sqlite3 ${flags.statisticsDatabase} "select * from statistics"'
+More objects:          curl -X POST '${url}/api/objects?count=5'
+To exit press CTRL+C
+`);
+
+  if (flags.objects > 0) {
+    await request(`${url}/api/objects?count=${flags.objects}`, { method: "POST", signal });
+  }
+  while (!signal.aborted) {
+    await screen.show(await request(`${page}/api/statistics`, { signal }) as Statistics);
+    await pause(INTERVAL, signal);
+  }
+  signal.throwIfAborted();
+});
+
+async function startEmbedded(
+  start: (task: string, args: string[], cwd: URL) => Process,
+  data: string,
+): Promise<string> {
+  const args = ["--amqp-port", "0", "--mongo-port", "0", "--data", resolve(data)];
+  return await start("up", args, new URL("../", here)).line("AMQP_URL=");
+}
+
+async function request(url: string, init: RequestInit): Promise<unknown> {
+  const response = await fetch(url, init);
+  const body = await response.json();
+  if (!response.ok) throw new Error(`Cannot use ${url}: ${response.status}: ${body.error}`);
+  return body;
+}
+
+/** At a terminal the account is drawn over itself; elsewhere a line is written when something has changed. */
+function createScreen(print: Tool<typeof flags>["print"]) {
+  const terminal = Deno.stdout.isTerminal();
+  let drawn = 0;
+  let before = "";
+  let notes: string[] = [];
+  return {
+    async show(statistics: Statistics) {
+      const text = terminal ? account(statistics) : oneLine(statistics);
+      if (!terminal && text === before) return;
+      before = text;
+      const erase = drawn > 0 ? `\x1b[${drawn}F\x1b[0J` : "";
+      const lines = [...notes, text].join("\n");
+      notes = [];
+      drawn = terminal ? text.split("\n").length : 0;
+      await print(erase + lines);
+    },
+    /** What a service says on stderr: above the account, once there is one. */
+    note(line: string) {
+      if (drawn > 0) notes.push(line);
+      else print(line);
+    },
+  };
+}
