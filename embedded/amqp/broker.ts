@@ -5,7 +5,7 @@
  * connections that had something to say: commit, confirm, write.
  * @module
  */
-import type { Channel } from "./channel.ts";
+import type { Channel, ChannelConsumer } from "./channel.ts";
 import type { Connection } from "./connection.ts";
 import { deadMessage, isCycle } from "./dead_letter.ts";
 import { writeDeliver } from "./delivery.ts";
@@ -24,6 +24,7 @@ const lazyCommit = { delay: 10, entries: 4000 };
 /** The RabbitMQ whose behaviour is meant. */
 const rabbitVersion = "3.10.8";
 
+/** What one broker puts up with. */
 export interface Limits {
   /** Bytes of a body. */
   maxMessageSize: number;
@@ -43,6 +44,7 @@ interface DeadLetter {
   reason: DeathReason;
 }
 
+/** The state that connections share: virtual hosts, memory, what is to be committed and sent. */
 export class Broker implements VirtualHostHost {
   readonly vhosts = new Map<string, VirtualHost>();
   readonly connections = new Set<Connection>();
@@ -54,6 +56,8 @@ export class Broker implements VirtualHostHost {
   private memory = 0;
   private position = 0;
   private dead: DeadLetter[] = [];
+  /** Consumers whose queue is gone, not yet told of it. */
+  private cancelled: ChannelConsumer[] = [];
   private toFlush = new Set<Connection>();
   private turnPlanned = false;
   /** Someone waits for the commit: a publisher for his confirm. */
@@ -161,9 +165,22 @@ export class Broker implements VirtualHostHost {
     this.planTurn();
   }
 
-  /** Publish what has died, and what dies of that; called after each method, not within it. */
-  settleDead(): void {
-    if (this.dead.length === 0) return;
+  /** Tell a consumer that its queue is gone, after the current method: the answer to queue.delete comes first. */
+  cancelLater(consumer: ChannelConsumer): void {
+    this.cancelled.push(consumer);
+    this.planTurn();
+  }
+
+  /** What follows from a method; called after each, not within it. */
+  afterMethod(): void {
+    if (this.cancelled.length > 0) {
+      for (const consumer of this.cancelled.splice(0)) consumer.channel.tellCancelled(consumer.tag);
+    }
+    if (this.dead.length > 0) this.settleDead();
+  }
+
+  /** Publish what has died, and what dies of that. */
+  private settleDead(): void {
     for (let i = 0; i < this.dead.length; i++) {
       const { queue, message, reason } = this.dead[i]!;
       const vhost = this.vhosts.get(queue.vhost)!;
@@ -226,7 +243,7 @@ export class Broker implements VirtualHostHost {
 
   private turn(): void {
     this.turnPlanned = false;
-    this.settleDead();
+    this.afterMethod();
     const connections = this.toFlush;
     this.toFlush = new Set();
     // Deliveries need not wait for the disk, only confirms and what tells of changes do.
@@ -268,7 +285,7 @@ export class Broker implements VirtualHostHost {
 
   forget(connection: Connection): void {
     this.connections.delete(connection);
-    this.settleDead();
+    this.afterMethod();
   }
 
   /** Called every second. */

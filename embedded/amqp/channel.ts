@@ -86,6 +86,7 @@ export function outgoing({ message, queue, returns }: Entry, always = false): Me
   return message.derive(message.exchange, [message.routingKey], { ...properties, headers });
 }
 
+/** A channel of a connection (spec 1.5). */
 export class Channel {
   /** `closing`: the broker closed it and waits for close-ok; all else is ignored. */
   state: "open" | "closing" = "open";
@@ -234,12 +235,15 @@ export class Channel {
     for (const { queue } of this.consumers.values()) queue.drain();
   }
 
-  /** The queue of a consumer is gone (RabbitMQ "Consumer Cancel Notification"). */
+  /** The queue of a consumer is gone. */
   consumerCancelled(consumer: ChannelConsumer): void {
-    if (!this.consumers.delete(consumer.tag) || this.state !== "open") return;
-    if (this.connection.can("consumer_cancel_notify")) {
-      this.send("basic.cancel", { consumerTag: consumer.tag, nowait: true });
-    }
+    if (this.consumers.delete(consumer.tag)) this.broker.cancelLater(consumer);
+  }
+
+  /** Say so to a client that wants to know (RabbitMQ "Consumer Cancel Notification"). */
+  tellCancelled(consumerTag: string): void {
+    if (this.state !== "open" || !this.connection.can("consumer_cancel_notify")) return;
+    this.send("basic.cancel", { consumerTag, nowait: true });
   }
 
   /** Count a published message; what becomes of it is told at the end of the turn. */

@@ -3,7 +3,7 @@
  * @module
  */
 import { type Channel, ChannelConsumer, outgoing } from "./channel.ts";
-import { expandName, findExchange, findQueue } from "./channel_topology.ts";
+import { expandName, findExchange, findQueue, replyQueue } from "./channel_topology.ts";
 import { checkExpiration, type Content, withReplyTo } from "./content.ts";
 import { writeGetOk, writeReturn } from "./delivery.ts";
 import { type Table, typeNames } from "./fields.ts";
@@ -11,9 +11,6 @@ import type { Handlers } from "./handlers.ts";
 import type { Message } from "./message.ts";
 import type { Queue } from "./queue.ts";
 import { type Args, ProtocolError } from "./spec.ts";
-
-/** The pseudo-queue of direct reply-to (RabbitMQ "Direct Reply-to"). */
-const replyQueue = "amq.rabbitmq.reply-to";
 
 /** Carry out a basic.publish whose content is complete. @throws ProtocolError as RabbitMQ refuses it. */
 export function publish(channel: Channel, content: Content): void {
@@ -161,6 +158,7 @@ function recover(channel: Channel, requeue: boolean): void {
   channel.apply("requeue", channel.collect(0, true));
 }
 
+/** The handlers of class basic (spec 1.8). */
 export const basicHandlers: Handlers = {
   "basic.qos"(channel, args) {
     if (args.prefetchSize !== 0) {

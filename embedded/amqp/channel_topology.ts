@@ -10,6 +10,9 @@ import { type Owner, Queue } from "./queue.ts";
 import { assertSame, assertSameArg, comparedArguments, parseQueueArgs } from "./queue_args.ts";
 import { type Args, ProtocolError } from "./spec.ts";
 
+/** The pseudo-queue of direct reply-to (RabbitMQ "Direct Reply-to"). */
+export const replyQueue = "amq.rabbitmq.reply-to";
+
 /** RabbitMQ takes line breaks out of names. */
 function clean(name: string): string {
   return name.replaceAll(/[\r\n]/g, "");
@@ -230,6 +233,7 @@ function expandKey(channel: Channel, queue: string, key: string): string {
   return queue === "" && key === "" ? expandName(channel, "") : key;
 }
 
+/** The handlers of classes exchange and queue (spec 1.6, 1.7; RabbitMQ: exchange.bind and exchange.unbind). */
 export const topologyHandlers: Handlers = {
   "exchange.declare"(channel, args) {
     declareExchange(channel, args);
@@ -248,10 +252,10 @@ export const topologyHandlers: Handlers = {
     if (!args.nowait) channel.send("exchange.unbind-ok", {});
   },
   "queue.declare"(channel, args) {
-    if (args.queue.startsWith("amq.rabbitmq.reply-to")) {
-      // A responder may ask whether the requester is still there (RabbitMQ "Direct Reply-to").
+    if (args.queue.startsWith(replyQueue)) {
+      // A responder may ask whether the requester is still there (RabbitMQ "Direct Reply-to"); the bare name always is.
       const name = clean(args.queue);
-      if (!channel.broker.replies.has(name)) {
+      if (name !== replyQueue && !channel.broker.replies.has(name)) {
         throw new ProtocolError(
           "NOT_FOUND",
           `no queue '${name}' in vhost '${channel.vhost.name}'`,

@@ -12,6 +12,7 @@ function currentTx(channel: Channel): Transaction {
   throw new ProtocolError("PRECONDITION_FAILED", "channel is not transactional");
 }
 
+/** The handlers of classes tx (spec 1.9) and confirm (RabbitMQ "Publisher Confirms"). */
 export const transactionHandlers: Handlers = {
   "tx.select"(channel) {
     if (channel.confirming) {

@@ -27,6 +27,7 @@ const initialFrameMax = 4096;
 /** Where the connection stands; `closed`: only its end is waited for. */
 export type ConnectionState = "header" | "starting" | "tuning" | "opening" | "running" | "closed";
 
+/** One client's connection. `run()` serves it until it ends. */
 export class Connection implements Owner {
   state: ConnectionState = "header";
   readonly output: Output;
@@ -207,7 +208,7 @@ export class Connection implements Owner {
     } catch (error) {
       this.fail(channel, error);
     }
-    this.broker.settleDead();
+    this.broker.afterMethod();
   }
 
   private handleFrame0(type: number): void {

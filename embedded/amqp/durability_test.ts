@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import amqp from "amqplib";
 import { until, within } from "./contract/harness.ts";
+import { Wire } from "./contract/wire.ts";
 import { startBroker } from "./mod.ts";
 import { type BrokerProcess, spawnBroker } from "./testing.ts";
 
@@ -116,6 +117,72 @@ Deno.test(`kill -9 ${kills} times under load loses nothing confirmed, brings bac
     returned: 0,
   });
   assert.ok(confirmed.size > kills * 50 && settled.size > 0);
+});
+
+Deno.test("what was answered is on disk: kill -9 right after declare-ok, bind-ok, delete-ok and commit-ok", async () => {
+  await using directory = await makeDirectory();
+  const none = new Map();
+  const named = { ticket: 0, nowait: false };
+  const kinds = { durable: true, passive: false, autoDelete: false, arguments: none };
+  // Each step is what the broker that is killed has answered last; the next one looks for it.
+  const steps: ((wire: Wire) => Promise<void>)[] = [
+    async (wire) => {
+      await wire.send(1, "queue.declare", { ...named, ...kinds, queue: "q", exclusive: false });
+      await wire.expect("queue.declare-ok");
+    },
+    async (wire) => {
+      const exchange = { exchange: "x", type: "fanout", internal: false };
+      await wire.send(1, "exchange.declare", { ...named, ...kinds, ...exchange });
+      await wire.expect("exchange.declare-ok");
+    },
+    async (wire) => {
+      const binding = { queue: "q", exchange: "x", routingKey: "", arguments: none };
+      await wire.send(1, "queue.bind", { ...named, ...binding });
+      await wire.expect("queue.bind-ok");
+    },
+    async (wire) => {
+      await wire.send(1, "tx.select", {});
+      await wire.expect("tx.select-ok");
+      await wire.publish("x", "", "kept", 1, true);
+      await wire.send(1, "tx.commit", {});
+      await wire.expect("tx.commit-ok");
+    },
+    async (wire) => {
+      await wire.send(1, "basic.get", { ticket: 0, queue: "q", noAck: false });
+      const { deliveryTag } = await wire.expect("basic.get-ok");
+      await wire.read();
+      assert.equal((await wire.read())!.payload.toString(), "kept");
+      await wire.send(1, "tx.select", {});
+      await wire.expect("tx.select-ok");
+      await wire.send(1, "basic.ack", { deliveryTag, multiple: false });
+      await wire.send(1, "tx.commit", {});
+      await wire.expect("tx.commit-ok");
+    },
+    async (wire) => {
+      const unused = { ifUnused: false, ifEmpty: false };
+      await wire.send(1, "queue.delete", { ...named, ...unused, queue: "q" });
+      assert.deepEqual(await wire.expect("queue.delete-ok"), { messageCount: 0 });
+      await wire.send(1, "exchange.delete", { ...named, ifUnused: true, exchange: "x" });
+      await wire.expect("exchange.delete-ok");
+    },
+    async (wire) => {
+      await wire.send(1, "exchange.declare", {
+        ...named,
+        ...kinds,
+        passive: true,
+        exchange: "x",
+        type: "",
+        internal: false,
+      });
+      assert.equal((await wire.expect("channel.close")).replyCode, 404);
+    },
+  ];
+  for (const step of steps) {
+    const broker = await spawnBroker(directory.file);
+    await using wire = await Wire.open(broker.url);
+    await step(wire);
+    await broker.kill();
+  }
 });
 
 Deno.test("what is durable is there after a restart, what is not is not", async () => {

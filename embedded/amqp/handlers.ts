@@ -32,6 +32,7 @@ const channelHandlers: Handlers = {
   },
 };
 
+/** Every method that a channel answers, besides basic.publish, whose content comes after it. */
 export const handlers: Handlers = {
   ...channelHandlers,
   ...topologyHandlers,

@@ -271,6 +271,37 @@ Deno.test("publishers are blocked above the memory mark, and go on below it", as
   await connection.close();
 });
 
+Deno.test("a message larger than allowed closes its channel with 406, before its body has come", async () => {
+  await using broker = await startBroker({ port: 0, maxMessageSize: 1000 });
+  await using wire = await Wire.open(broker.url);
+  const queue = "q";
+  const kinds = { passive: false, durable: false, exclusive: false, autoDelete: true };
+  const declared = { ticket: 0, queue, ...kinds, nowait: false, arguments: new Map() };
+  await wire.send(1, "queue.declare", declared);
+  await wire.expect("queue.declare-ok");
+  await wire.publish("", queue, "x".repeat(1000));
+  await wire.send(1, "basic.publish", {
+    ticket: 0,
+    exchange: "",
+    routingKey: queue,
+    mandatory: false,
+    immediate: false,
+  });
+  await wire.header(1, 1001);
+  const close = await wire.expect("channel.close");
+  assert.deepEqual([close.replyCode, close.replyText], [
+    406,
+    "PRECONDITION_FAILED - message size 1001 is larger than configured max size 1000",
+  ]);
+  // The body comes all the same: it is passed over, and the connection lives on.
+  await wire.frame(3, 1, Buffer.alloc(1001));
+  await wire.send(1, "channel.close-ok", {});
+  await wire.send(1, "channel.open", { outOfBand: "" });
+  await wire.expect("channel.open-ok");
+  await wire.send(1, "queue.declare", declared);
+  assert.equal((await wire.expect("queue.declare-ok")).messageCount, 1);
+});
+
 Deno.test("more connections than allowed are closed at once", async () => {
   await using broker = await startBroker({ port: 0, maxConnections: 1 });
   const connection = await amqp.connect(broker.url);

@@ -76,6 +76,7 @@ class Level {
   }
 }
 
+/** A queue. Every operation on one message takes constant time, or log n for one that comes back. */
 export class Queue {
   readonly kind = "queue";
   /** Bindings to this queue. */

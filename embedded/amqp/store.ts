@@ -42,6 +42,7 @@ const schema = `
 /** Rows read at a time at a restart. */
 const loadChunk = 5000;
 
+/** The SQLite file of a broker; one process has it open at a time. */
 export class Store {
   private readonly db: DatabaseSync;
   private adds: Entry[] = [];

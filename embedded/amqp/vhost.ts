@@ -30,6 +30,7 @@ export interface VirtualHostHost extends QueueHost {
   changed(): void;
 }
 
+/** A virtual host (spec 2.1.2): its own exchanges, queues and bindings. */
 export class VirtualHost {
   readonly exchanges = new Map<string, Exchange>();
   readonly queues = new Map<string, Queue>();

@@ -164,6 +164,45 @@ export function validate(
   return length;
 }
 
+/** Bytes of the value of a BSON type at an offset of a validated document. */
+export function sizeOf(type: number, bytes: Uint8Array, at: number): number {
+  switch (type) {
+    case 0x01:
+    case 0x09:
+    case 0x11:
+    case 0x12:
+      return 8;
+    case 0x10:
+      return 4;
+    case 0x08:
+      return 1;
+    case 0x07:
+      return 12;
+    case 0x13:
+      return 16;
+    case 0x02:
+    case 0x0d:
+    case 0x0e:
+      return 4 + int32At(bytes, at);
+    case 0x0c:
+      return 16 + int32At(bytes, at);
+    case 0x05:
+      return 5 + int32At(bytes, at);
+    case 0x03:
+    case 0x04:
+    case 0x0f:
+      return int32At(bytes, at);
+    case 0x0b: {
+      let p = at;
+      while (bytes[p++] !== 0);
+      while (bytes[p++] !== 0);
+      return p - at;
+    }
+    default:
+      return 0;
+  }
+}
+
 /** Where an element lies: offsets of its type byte, of its value, and the end of the value. */
 export interface ElementPosition {
   type: number;

@@ -3,11 +3,13 @@
  * in memory.
  * @module
  */
+import { type Binary, UUID } from "bson";
 import { decode, type Doc, encode } from "./bson_view.ts";
 import { Collection } from "./collection.ts";
 import { Engine } from "./engine.ts";
 import { CommandError } from "./errors.ts";
 import { makeIndex } from "./index.ts";
+import { refuseView } from "./views.ts";
 import { checkIndexSpec, existingIndex } from "./index_spec.ts";
 
 const SCHEMA = `
@@ -19,6 +21,8 @@ CREATE TABLE IF NOT EXISTS indexes (
   multikey INTEGER NOT NULL);
 `;
 const FORMAT = 1;
+/** No option is named so. */
+const UUID_FIELD = "$uuid";
 
 /** All that is stored. */
 export class Catalog {
@@ -46,9 +50,10 @@ export class Catalog {
     this.#collections.clear();
     const byId = new Map<number, Collection>();
     for (const row of this.engine.prepare("SELECT * FROM collections ORDER BY id").all()) {
-      const options = decode(row.options as Uint8Array);
+      // The UUID lies with the options; a file of an earlier version may lack it.
+      const { [UUID_FIELD]: uuid = new UUID(), ...options } = decode(row.options as Uint8Array);
       const [id, db, name] = [Number(row.id), String(row.db), String(row.name)];
-      const collection = new Collection(this.engine, id, db, name, options);
+      const collection = new Collection(this.engine, id, db, name, options, uuid as Binary);
       this.#collections.set(collection.ns, collection);
       byId.set(id, collection);
     }
@@ -78,7 +83,9 @@ export class Catalog {
 
   /** A collection, made if it does not exist, as a first write does. */
   ensure(db: string, name: string): Collection {
-    return this.find(db, name) ?? this.create(db, name, {});
+    const known = this.find(db, name);
+    if (known) refuseView(known);
+    return known ?? this.create(db, name, {});
   }
 
   /**
@@ -94,11 +101,12 @@ export class Catalog {
       );
     }
     this.engine.begin();
+    const uuid = new UUID();
     const id = Number(
       this.engine.prepare("INSERT INTO collections (db, name, options) VALUES (?, ?, ?)")
-        .run(db, name, encode(options)).lastInsertRowid,
+        .run(db, name, encode({ ...options, [UUID_FIELD]: uuid })).lastInsertRowid,
     );
-    const collection = new Collection(this.engine, id, db, name, options);
+    const collection = new Collection(this.engine, id, db, name, options, uuid);
     this.engine.define(
       `CREATE TABLE ${collection.table} (rid INTEGER PRIMARY KEY, k BLOB NOT NULL UNIQUE, doc BLOB NOT NULL)`,
     );
@@ -124,9 +132,9 @@ export class Catalog {
     this.engine.begin();
     this.engine.prepare("UPDATE collections SET db = ?, name = ? WHERE id = ?")
       .run(db, name, collection.id);
-    const { id, options, indexes, engine } = collection;
+    const { id, options, indexes, engine, uuid } = collection;
     this.#collections.delete(collection.ns);
-    const renamed = new Collection(engine, id, db, name, options);
+    const renamed = new Collection(engine, id, db, name, options, uuid);
     renamed.indexes.push(...indexes);
     this.#collections.set(renamed.ns, renamed);
   }
@@ -137,7 +145,7 @@ export class Catalog {
    * @throws CommandError CannotCreateIndex and others; DuplicateKey when documents there conflict
    */
   createIndex(collection: Collection, request: Doc): boolean {
-    const spec = checkIndexSpec(request, collection.ns);
+    const spec = checkIndexSpec(request, collection);
     if (existingIndex(collection, spec)) return false;
     this.engine.begin();
     const id = Number(
@@ -169,6 +177,14 @@ export class Catalog {
     this.engine.prepare("DELETE FROM indexes WHERE id = ?").run(index.id);
     collection.indexes.splice(at, 1);
     return true;
+  }
+
+  /** Store changed options of a collection (`collMod`). */
+  saveOptions(collection: Collection, options: Doc): void {
+    this.engine.begin();
+    this.engine.prepare("UPDATE collections SET options = ? WHERE id = ?")
+      .run(encode({ ...options, [UUID_FIELD]: collection.uuid }), collection.id);
+    collection.options = options;
   }
 
   /** Store a changed specification of an index (`collMod`). */

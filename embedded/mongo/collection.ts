@@ -3,13 +3,14 @@
  * and its secondary indexes.
  * @module
  */
-import { ObjectId } from "bson";
+import { type Binary, ObjectId } from "bson";
 import { decode, decodeValue, type Doc, encode, findElement, int32At } from "./bson_view.ts";
 import { isDoc, RANK, rankOf } from "./compare.ts";
 import type { Engine } from "./engine.ts";
 import { CommandError } from "./errors.ts";
 import { documentKeys, type Index, rawKeys } from "./index.ts";
 import { encodeKey, objectIdKey } from "./key_encoding.ts";
+import { type Num, toNumber } from "./numbers.ts";
 import { valueAt } from "./paths.ts";
 import { shellText } from "./shell_text.ts";
 
@@ -28,15 +29,23 @@ export class Collection {
   readonly table: string;
   /** Secondary indexes; that of `_id` is the table's own. */
   readonly indexes: Index[] = [];
+  /** Called after every insert: tailable cursors wait for it. */
+  readonly insertListeners: Set<() => void> = new Set();
+  /** How many commands read along `_id`. */
+  idReads = 0;
   #count = -1;
   #nextRid = -1;
+  /** Bytes of all documents; kept for capped collections only. */
+  #bytes = -1;
 
   constructor(
     readonly engine: Engine,
     readonly id: number,
     readonly db: string,
     public name: string,
-    readonly options: Doc,
+    public options: Doc,
+    /** Given once, kept through renames. */
+    readonly uuid: Binary,
   ) {
     this.table = `d_${id}`;
   }
@@ -85,7 +94,26 @@ export class Collection {
       this.#putEntries(entries, rid);
     }
     this.#count = count + 1;
+    if (this.capped) this.#evict(doc.length);
+    for (const listener of this.insertListeners) listener();
     return doc;
+  }
+
+  /** True when the oldest documents make place for new ones. */
+  get capped(): boolean {
+    return this.options.capped === true;
+  }
+
+  /** Remove the oldest documents until the collection is within its bounds again. */
+  #evict(added: number): void {
+    const max = this.options.max === undefined ? Infinity : toNumber(this.options.max as Num);
+    const size = toNumber(this.options.size as Num);
+    this.#bytes = this.#bytes < 0 ? this.size() : this.#bytes + added;
+    while (this.count > 1 && (this.count > max || this.#bytes > size)) {
+      const sql = `SELECT rid, doc FROM ${this.table} ORDER BY rid LIMIT 1`;
+      const oldest = this.engine.prepare(sql).get() as unknown as Row;
+      this.remove(oldest);
+    }
   }
 
   #put(rid: number, key: Uint8Array, doc: Uint8Array): boolean {
@@ -113,7 +141,7 @@ export class Collection {
   ): void {
     if (idKey && this.findId(idKey)) throw this.#duplicateId(doc);
     for (const [index, keys] of entries) {
-      if (!index.spec.unique) continue;
+      if (!index.spec.unique && !index.spec.prepareUnique) continue;
       const sql = `SELECT rid FROM ${index.table} WHERE key = ? AND rid <> ? LIMIT 1`;
       for (const key of keys) {
         if (this.engine.prepare(sql).get(key, rid)) throw this.duplicateIn(index, decode(doc));
@@ -173,6 +201,7 @@ export class Collection {
       this.#putEntries(entries, row.rid);
     }
     this.engine.prepare(`UPDATE ${this.table} SET doc = ? WHERE rid = ?`).run(next, row.rid);
+    if (this.#bytes >= 0) this.#bytes += next.length - row.doc.length;
   }
 
   /** Remove a stored document. */
@@ -182,6 +211,7 @@ export class Collection {
     if (this.indexes.length) this.#removeEntries(this.#entries(row.doc, undefined), row.rid);
     this.engine.prepare(`DELETE FROM ${this.table} WHERE rid = ?`).run(row.rid);
     this.#count = count - 1;
+    if (this.#bytes >= 0) this.#bytes -= row.doc.length;
   }
 
   /** Remove every document, in one statement per table. */
@@ -191,7 +221,24 @@ export class Collection {
     this.engine.prepare(`DELETE FROM ${this.table}`).run();
     for (const index of this.indexes) this.engine.prepare(`DELETE FROM ${index.table}`).run();
     this.#count = 0;
+    this.#bytes = -1;
     return count;
+  }
+
+  /** The `_id`s of documents that share a key of an index that is to become unique, key by key. */
+  violations(index: Index): unknown[][] {
+    const sql =
+      `SELECT i.key AS key, d.doc AS doc FROM ${index.table} i JOIN ${this.table} d ON d.rid = i.rid
+      WHERE i.key IN (SELECT key FROM ${index.table} GROUP BY key HAVING count(*) > 1)
+      ORDER BY i.key, i.rid`;
+    const groups = new Map<string, unknown[]>();
+    for (const row of this.engine.prepare(sql).all()) {
+      const key = (row.key as Uint8Array).join();
+      const ids = groups.get(key) ?? [];
+      ids.push(decode(row.doc as Uint8Array)._id);
+      groups.set(key, ids);
+    }
+    return [...groups.values()];
   }
 
   /** The document of an `_id` key. */
@@ -203,6 +250,12 @@ export class Collection {
   /** The document of a rid, if it is still there. */
   findRid(rid: number): Row | undefined {
     const sql = `SELECT rid, doc FROM ${this.table} WHERE rid = ?`;
+    return this.engine.prepare(sql).get(rid) as unknown as Row | undefined;
+  }
+
+  /** The first document inserted after that of a rid; 0: the first of all. */
+  rowAfter(rid: number): Row | undefined {
+    const sql = `SELECT rid, doc FROM ${this.table} WHERE rid > ? ORDER BY rid LIMIT 1`;
     return this.engine.prepare(sql).get(rid) as unknown as Row | undefined;
   }
 
@@ -250,7 +303,8 @@ export function checkSize(length: number): void {
   }
 }
 
-function duplicate(
+/** The error of a document whose key another document of an index has. */
+export function duplicate(
   ns: string,
   index: { name: string; key: Doc },
   keyValue: Doc,

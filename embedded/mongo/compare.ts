@@ -16,6 +16,7 @@ import {
   ObjectId,
   Timestamp,
 } from "bson";
+import { activeOrder } from "./collation.ts";
 import { compareNums, kindOf, type Num } from "./numbers.ts";
 
 /** Ranks of the types, lowest first; types of one rank compare by value. */
@@ -159,7 +160,7 @@ export function compare(a: unknown, b: unknown): number {
     case RANK.number:
       return compareNums(a as Num, b as Num);
     case RANK.string:
-      return compareStrings(String(a), String(b));
+      return (activeOrder() ?? compareStrings)(String(a), String(b));
     case RANK.object:
       return compareDocs(a as Record<string, unknown>, b as Record<string, unknown>);
     case RANK.array: {

@@ -6,7 +6,15 @@ import { int32At } from "./bson_view.ts";
 import type { Services } from "./commands/context.ts";
 import { dispatch, errorBody, type Peer } from "./dispatch.ts";
 import { CommandError } from "./errors.ts";
-import { answer, HEADER, MAX_MESSAGE, parseMessage, ProtocolError, type Request } from "./wire.ts";
+import {
+  answer,
+  HEADER,
+  markMoreToCome,
+  MAX_MESSAGE,
+  parseMessage,
+  ProtocolError,
+  type Request,
+} from "./wire.ts";
 
 const READ_SIZE = 64 * 1024;
 
@@ -34,8 +42,8 @@ export async function serveConnection(
           throw new ProtocolError(`A message length of ${length}`);
         }
         if (used - at < length) break;
-        const reply = await handle(buffer.subarray(at, at + length), services, peer);
-        if (reply) await writeAll(conn, reply);
+        const message = buffer.subarray(at, at + length);
+        for await (const reply of replies(message, services, peer)) await writeAll(conn, reply);
         at += length;
       }
       if (at > 0) {
@@ -61,20 +69,30 @@ function resized(buffer: Uint8Array, used: number, size: number): Uint8Array<Arr
   return next;
 }
 
-function handle(
+/** The answers to a message: one, or none when none is wanted, or those of an exhaust cursor as long as it has more. */
+async function* replies(
   message: Uint8Array,
   services: Services,
   peer: Peer,
-): Promise<Uint8Array | undefined> | Uint8Array {
+): AsyncGenerator<Uint8Array, void> {
   let request: Request;
   try {
     request = parseMessage(message);
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
     const requestId = Number(error.extra.requestId ?? int32At(message, 4));
-    return answer({ requestId, legacy: false }, errorBody(error));
+    yield answer({ requestId, legacy: false }, errorBody(error));
+    return;
   }
-  return dispatch(services, request, peer);
+  for (;;) {
+    const reply = await dispatch(services, request, peer);
+    if (!reply) return;
+    const { getMore } = request.body;
+    const more = request.exhaust && typeof getMore === "bigint" && services.cursors.has(getMore);
+    if (more) request.requestId = markMoreToCome(reply);
+    yield reply;
+    if (!more) return;
+  }
 }
 
 async function writeAll(conn: Deno.Conn, bytes: Uint8Array): Promise<void> {

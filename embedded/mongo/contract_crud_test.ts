@@ -10,24 +10,13 @@ import {
   Int32,
   Long,
   MongoBulkWriteError,
-  MongoServerError,
   ObjectId,
   Timestamp,
 } from "mongodb";
-import { setup } from "./testing.ts";
+import { code, setup } from "./testing.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any; // the tests use ids of every type
-
-async function code(work: Promise<unknown>): Promise<number> {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof MongoServerError) return Number(error.code);
-    throw error;
-  }
-  throw new Error("It did not fail");
-}
 
 Deno.test("a driver connects, pings and learns the limits", async () => {
   await using it = await setup();
@@ -209,111 +198,6 @@ Deno.test("query operators match as the manual says", async () => {
   assert.equal(await code(c.find({ a: { $in: 1 } }).toArray()), 2);
 });
 
-Deno.test("update operators change documents as the manual says", async () => {
-  await using it = await setup({ promoteValues: false });
-  const c = it.client.db(it.name).collection<Any>("c");
-  const start = {
-    i: new Int32(1),
-    d: new Double(1.5),
-    l: Long.fromNumber(5),
-    list: [new Int32(3), new Int32(1)],
-    o: { x: new Int32(1) },
-    gone: "x",
-  };
-  await c.insertOne({ _id: "a", ...start });
-  const result = await c.updateOne({ _id: "a" }, {
-    $inc: { i: new Int32(2), d: new Int32(1), new: Long.fromNumber(1) },
-    $mul: { l: new Int32(3) },
-    $set: { "o.y": "set", "deep.er": true },
-    $unset: { gone: "" },
-    $push: { list: { $each: [new Int32(2)], $sort: 1, $slice: 2 } } as Any,
-    $min: { low: new Int32(4) },
-    $rename: { "o.x": "renamed" },
-    $setOnInsert: { never: 1 },
-  });
-  assert.deepEqual([result.matchedCount, result.modifiedCount].map(Number), [1, 1]);
-  assert.deepEqual(await c.findOne({ _id: "a" }), {
-    _id: "a",
-    i: new Int32(3),
-    d: new Double(2.5),
-    l: Long.fromNumber(15),
-    list: [new Int32(1), new Int32(2)],
-    o: { y: "set" },
-    deep: { er: true },
-    low: new Int32(4),
-    new: Long.fromNumber(1),
-    renamed: new Int32(1),
-  });
-  const again = await c.updateOne({ _id: "a" }, { $set: { low: new Int32(4) } });
-  assert.deepEqual([again.matchedCount, again.modifiedCount].map(Number), [1, 0]);
-  await c.updateOne({ _id: "a" }, { $inc: { i: new Int32(2147483647) } });
-  assert.deepEqual((await c.findOne({ _id: "a" }))!.i, Long.fromNumber(2147483650));
-});
-
-Deno.test("array updates: positional, all, filtered, addToSet, pull, pop", async () => {
-  await using it = await setup();
-  const c = it.client.db(it.name).collection<Any>("c");
-  await c.insertOne({ _id: 1, g: [80, 95, 70], o: [{ n: 1, v: 1 }, { n: 2, v: 2 }] });
-  const after = async (filter: Document, update: Document, options = {}) => {
-    await c.updateOne(filter, update, options);
-    const { _id, ...rest } = (await c.findOne({ _id: 1 }))!;
-    return rest;
-  };
-  assert.deepEqual((await after({ g: 95 }, { $set: { "g.$": 96 } })).g, [80, 96, 70]);
-  assert.deepEqual((await after({ "o.n": 2 }, { $inc: { "o.$.v": 10 } })).o[1], { n: 2, v: 12 });
-  assert.deepEqual((await after({}, { $inc: { "g.$[]": 1 } })).g, [81, 97, 71]);
-  const arrayFilters = [{ "e.n": 1 }];
-  assert.deepEqual((await after({}, { $set: { "o.$[e].v": 0 } }, { arrayFilters })).o[0], {
-    n: 1,
-    v: 0,
-  });
-  assert.deepEqual((await after({}, { $addToSet: { g: { $each: [81, 5] } } })).g, [81, 97, 71, 5]);
-  assert.deepEqual((await after({}, { $pull: { g: { $gt: 80 } } })).g, [71, 5]);
-  assert.deepEqual((await after({}, { $pull: { o: { n: 1 } } })).o, [{ n: 2, v: 12 }]);
-  assert.deepEqual((await after({}, { $pop: { g: -1 } })).g, [5]);
-  assert.deepEqual((await after({}, { $set: { "g.3": 9 } })).g, [5, null, null, 9]);
-  assert.deepEqual((await after({}, [{ $set: { sum: { $sum: "$g" } } }])).sum, 14);
-});
-
-Deno.test("updates that cannot be are refused with the server's codes, and change nothing", async () => {
-  await using it = await setup();
-  const c = it.client.db(it.name).collection<Any>("c");
-  const doc = { _id: 1, s: "x", list: [1], o: { a: 1 } };
-  await c.insertOne(doc);
-  const refused = (update: Document, options = {}) =>
-    code(c.updateOne({ _id: 1 }, update, options));
-  assert.equal(await refused({ $inc: { s: 1 } }), 14);
-  assert.equal(await refused({ $inc: { n: "1" } }), 14);
-  assert.equal(await refused({ $push: { s: 1 } }), 2);
-  assert.equal(await refused({ $pop: { s: 1 } }), 14);
-  assert.equal(await refused({ $set: { _id: 2 } }), 66);
-  assert.equal(await refused({ $set: { "s.t": 1 } }), 28);
-  assert.equal(await refused({ $set: { a: 1 }, $inc: { a: 1 } }), 40);
-  assert.equal(await refused({ $set: { o: 1, "o.a": 2 } }), 40);
-  assert.equal(await refused({ $nope: { a: 1 } }), 9);
-  assert.equal(await refused({ $set: { "list.$": 1 } }), 2);
-  assert.equal(await refused({ $set: { "list.$[e]": 1 } }), 2);
-  assert.equal(await refused({ $set: { q: 1 } }, { arrayFilters: [{ e: 1 }] }), 9);
-  assert.equal(await code(c.replaceOne({ _id: 1 }, { _id: 2 })), 66);
-  assert.deepEqual(await c.find().toArray(), [doc]);
-});
-
-Deno.test("upserts take their fields from the filter and report the new _id", async () => {
-  await using it = await setup();
-  const c = it.client.db(it.name).collection<Any>("c");
-  const one = await c.updateOne({ k: 1, "o.p": { $eq: 2 }, n: { $gt: 5 } }, {
-    $set: { a: 1 },
-    $setOnInsert: { b: 2 },
-  }, { upsert: true });
-  assert.equal(one.upsertedCount, 1);
-  const { _id, ...rest } = (await c.findOne())!;
-  assert.deepEqual(_id, one.upsertedId);
-  assert.deepEqual(rest, { k: 1, o: { p: 2 }, a: 1, b: 2 });
-  const two = await c.replaceOne({ _id: 7 }, { x: 1 }, { upsert: true });
-  assert.equal(two.upsertedId, 7);
-  assert.deepEqual(await c.findOne({ _id: 7 }), { _id: 7, x: 1 });
-});
-
 Deno.test("bulkWrite() counts what each statement did, and keeps the index of a failure", async () => {
   await using it = await setup();
   const c = it.client.db(it.name).collection<Any>("c");
@@ -337,57 +221,6 @@ Deno.test("bulkWrite() counts what each statement did, and keeps the index of a 
   const error = await c.bulkWrite(operations).then(() => assert.fail(), (e) => e);
   assert.equal(error.writeErrors[0].index, 1);
   assert.equal(await c.countDocuments({ _id: { $in: [9, 10] } }), 1);
-});
-
-Deno.test("findAndModify: old, new, upsert, remove, sort and fields", async () => {
-  await using it = await setup();
-  const c = it.client.db(it.name).collection<Any>("c");
-  await c.insertMany([{ _id: 1, n: 5 }, { _id: 2, n: 3 }, { _id: 3, n: 4 }]);
-  assert.deepEqual(await c.findOneAndUpdate({}, { $inc: { n: 10 } }, { sort: { n: 1 } }), {
-    _id: 2,
-    n: 3,
-  });
-  assert.deepEqual(
-    await c.findOneAndUpdate({ _id: 2 }, { $inc: { n: 1 } }, {
-      returnDocument: "after",
-      projection: { _id: 0 },
-    }),
-    { n: 14 },
-  );
-  assert.equal(await c.findOneAndUpdate({ _id: 99 }, { $set: { a: 1 } }), null);
-  const raw = await c.findOneAndUpdate({ _id: 9 }, { $set: { a: 1 } }, {
-    upsert: true,
-    returnDocument: "after",
-    includeResultMetadata: true,
-  });
-  assert.deepEqual(raw.value, { _id: 9, a: 1 });
-  assert.deepEqual(raw.lastErrorObject, { n: 1, updatedExisting: false, upserted: 9 });
-  assert.deepEqual(await c.findOneAndReplace({ _id: 9 }, { z: 1 }, { returnDocument: "after" }), {
-    _id: 9,
-    z: 1,
-  });
-  assert.deepEqual(await c.findOneAndDelete({ _id: 9 }), { _id: 9, z: 1 });
-  assert.equal(await c.findOneAndDelete({ _id: 9 }), null);
-});
-
-Deno.test("findAndModify gives each document to one of many claimers", async () => {
-  await using it = await setup();
-  const c = it.client.db(it.name).collection<Any>("c");
-  await c.createIndex({ state: 1, _id: 1 });
-  await c.insertMany(Array.from({ length: 60 }, (_, i) => ({ _id: i, state: "new" })));
-  const claimer = async () => {
-    const mine: unknown[] = [];
-    for (;;) {
-      const doc = await c.findOneAndUpdate({ state: "new" }, { $set: { state: "taken" } }, {
-        sort: { _id: 1 },
-      });
-      if (!doc) return mine;
-      mine.push(doc._id);
-    }
-  };
-  const claimed = (await Promise.all([claimer(), claimer(), claimer()])).flat();
-  assert.equal(claimed.length, 60);
-  assert.equal(new Set(claimed).size, 60);
 });
 
 Deno.test("a document above 16 MiB is refused, and the connection goes on", async () => {
@@ -417,8 +250,4 @@ Deno.test("transactions and waiting for replicas are refused on a standalone ser
   );
   const transaction = { txnNumber: Long.fromNumber(1), autocommit: false, startTransaction: true };
   assert.equal(await code(db.command({ insert: "c", documents: [{}], ...transaction })), 20);
-  assert.equal(
-    await code(db.collection("c").find({}, { collation: { locale: "de" } }).toArray()),
-    238,
-  );
 });

@@ -23,11 +23,24 @@ interface Cursor {
   keep: boolean;
   /** How many more there can be at most, when the query has a limit. */
   remaining: number;
+  tail: Tail | undefined;
 }
+
+/** What a tailable cursor follows: its source may yield again after it was done. */
+export interface Tail {
+  /** Wait for new documents, when there are none, rather than answer at once. */
+  awaitData: boolean;
+  /** Called when something was inserted. */
+  listeners: Set<() => void>;
+}
+
+/** How long a tailable cursor waits for new documents when `getMore` does not say, in milliseconds. */
+const AWAIT_DATA = 1000;
 
 /** All open cursors. */
 export class Cursors {
   #open = new Map<bigint, Cursor>();
+  #waiting = new Set<() => void>();
 
   /**
    * @param timeout milliseconds after which an idle cursor is closed
@@ -49,7 +62,7 @@ export class Cursors {
     ns: string,
     source: Source,
     size: number,
-    options: { single?: boolean; keep?: boolean; limit?: number } = {},
+    options: { single?: boolean; keep?: boolean; limit?: number; tail?: Tail } = {},
   ): { batch: Uint8Array[]; id: bigint } {
     const cursor: Cursor = {
       id: 0n,
@@ -60,6 +73,7 @@ export class Cursors {
       lastUsed: Date.now(),
       keep: options.keep ?? false,
       remaining: options.limit || Infinity,
+      tail: options.tail,
     };
     const batch = take(cursor, size);
     if (cursor.done || options.single) {
@@ -86,15 +100,7 @@ export class Cursors {
    * @throws CommandError CursorNotFound; Unauthorized when the cursor is another collection's
    */
   next(id: bigint, ns: string, size: number): { batch: Uint8Array[]; id: bigint } {
-    const cursor = this.#open.get(id);
-    if (!cursor) throw new CommandError("CursorNotFound", `cursor id ${id} not found`);
-    if (cursor.ns !== ns) {
-      throw new CommandError(
-        "Unauthorized",
-        `Requested getMore on namespace '${ns}', but cursor belongs to a different namespace ${cursor.ns}`,
-      );
-    }
-    cursor.lastUsed = Date.now();
+    const cursor = this.#checked(id, ns);
     let batch: Uint8Array[];
     try {
       batch = take(cursor, size);
@@ -107,12 +113,83 @@ export class Cursors {
     return { batch, id: 0n };
   }
 
+  /**
+   * The next batch of a cursor that may wait for one: as `next`, but empty only after `milliseconds`.
+   * @param milliseconds default 1000, as the server; only for a cursor that was opened with `awaitData`
+   */
+  async awaitNext(
+    id: bigint,
+    ns: string,
+    size: number,
+    milliseconds?: number,
+  ): Promise<{ batch: Uint8Array[]; id: bigint }> {
+    const { tail } = this.#checked(id, ns);
+    if (milliseconds !== undefined && !tail?.awaitData) {
+      throw new CommandError(
+        "BadValue",
+        "cannot set maxTimeMS on getMore command for a non-awaitData cursor",
+      );
+    }
+    const end = performance.now() + (milliseconds ?? AWAIT_DATA);
+    for (;;) {
+      const next = this.next(id, ns, size);
+      const left = end - performance.now();
+      if (next.batch.length || !next.id || !tail?.awaitData || left <= 0) return next;
+      await this.#arrival(tail, left);
+    }
+  }
+
+  /** Resolves when something was inserted, time is up, or cursors are closed. */
+  #arrival({ listeners }: Tail, milliseconds: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        listeners.delete(done);
+        this.#waiting.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, milliseconds);
+      listeners.add(done);
+      this.#waiting.add(done);
+    });
+  }
+
+  #wake(): void {
+    for (const done of [...this.#waiting]) done();
+  }
+
+  /** Close all. */
+  close(): void {
+    this.#open.clear();
+    this.#wake();
+  }
+
+  /** Is there such a cursor? */
+  has(id: bigint): boolean {
+    return this.#open.has(id);
+  }
+
+  #checked(id: bigint, ns: string): Cursor {
+    const cursor = this.#open.get(id);
+    if (!cursor) throw new CommandError("CursorNotFound", `cursor id ${id} not found`);
+    if (cursor.ns !== ns) {
+      throw new CommandError(
+        "Unauthorized",
+        `Requested getMore on namespace '${ns}', but cursor belongs to a different namespace ${cursor.ns}`,
+      );
+    }
+    cursor.lastUsed = Date.now();
+    return cursor;
+  }
+
   /** Close a cursor; false when there is none of that id and namespace. */
   kill(id: bigint, ns: string): boolean {
     const cursor = this.#open.get(id);
     if (!cursor || cursor.ns !== ns) return false;
     cursor.source.return?.();
-    return this.#open.delete(id);
+    this.#open.delete(id);
+    this.#wake();
+    return true;
   }
 
   /** Close every cursor on a collection that is dropped. */
@@ -120,6 +197,7 @@ export class Cursors {
     for (const cursor of this.#open.values()) {
       if (cursor.ns === ns) this.#open.delete(cursor.id);
     }
+    this.#wake();
   }
 
   /** Close cursors that nobody has used for too long. */
@@ -139,7 +217,7 @@ function take(cursor: Cursor, size: number): Uint8Array[] {
     if (!doc) {
       const next = cursor.source.next();
       if (next.done) {
-        cursor.done = true;
+        cursor.done = cursor.tail === undefined;
         return batch;
       }
       doc = next.value;

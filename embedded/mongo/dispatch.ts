@@ -90,6 +90,7 @@ function execute(
   }
   checkDatabase(db);
   checkGeneric(body);
+  if (body.lsid !== undefined) services.sessions.used(body.lsid);
   const context: CommandContext = {
     services,
     body,

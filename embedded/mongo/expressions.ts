@@ -21,6 +21,19 @@ export async function expressionContext(filter: unknown, variables?: Doc): Promi
   return { expression: (expression) => expressionTest(expression, variables) };
 }
 
+/**
+ * The values of a command's `let`, each an expression without a document.
+ * @throws CommandError for an expression that is none
+ */
+export async function variablesOf(given: Doc | undefined): Promise<Doc | undefined> {
+  if (!given) return undefined;
+  const constant = (value: unknown) =>
+    !isDoc(value) && !Array.isArray(value) && !(typeof value === "string" && value[0] === "$");
+  if (Object.values(given).every(constant)) return given;
+  const { expression } = await language();
+  return expression(given)({}) as Doc;
+}
+
 /** True when an operator or field of that name stands anywhere in a value. */
 export function mentions(value: unknown, name: string): boolean {
   if (Array.isArray(value)) return value.some((item) => mentions(item, name));

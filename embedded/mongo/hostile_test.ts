@@ -209,6 +209,15 @@ Deno.test("random and damaged messages never end the store, nor another connecti
     { createIndexes: "c", indexes: [{ key: { a: 1 }, name: "a_1" }] },
     { delete: "c", deletes: [{ q: { a: 1 }, limit: 0 }] },
     { hello: 1 },
+    { create: "tail", capped: true, size: 4096, max: 3 },
+    { insert: "tail", documents: [{ n: 1 }, { n: 2 }] },
+    { find: "tail", tailable: true, awaitData: true, batchSize: 1 },
+    { create: "seen", viewOn: "c", pipeline: [{ $match: { a: { $gt: 0 } } }] },
+    { find: "seen", filter: { b: "x" }, collation: { locale: "de", strength: 1 }, sort: { b: -1 } },
+    { collMod: "c", validator: { $jsonSchema: { properties: { z: { bsonType: ["int"] } } } } },
+    { find: "c", hint: { a: 1 }, min: { a: 1 }, max: { a: "x" }, showRecordId: true },
+    { distinct: "c", key: "a", query: { a: { $type: "string" } }, collation: { locale: "en" } },
+    { aggregate: 1, pipeline: [{ $listLocalSessions: {} }, { $limit: 1 }], cursor: {} },
   ].map((doc) => message(command(doc)));
   const end = Date.now() + seconds * 1000;
   let sent = 0;

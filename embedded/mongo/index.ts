@@ -5,10 +5,11 @@
  */
 import type { Doc } from "./bson_view.ts";
 import { decodeValue, findElement } from "./bson_view.ts";
+import { within } from "./collation.ts";
 import { isDoc } from "./compare.ts";
 import { encodeKeys } from "./key_encoding.ts";
 import { compileFilter, type Predicate } from "./matcher.ts";
-import { arrayIndex, field } from "./paths.ts";
+import { arrayIndex, field, walkPath } from "./paths.ts";
 import { CommandError } from "./errors.ts";
 
 /** An index as `listIndexes` shows it. */
@@ -21,7 +22,11 @@ export interface IndexSpec {
   hidden?: boolean;
   partialFilterExpression?: Doc;
   expireAfterSeconds?: unknown;
-  background?: boolean;
+  background?: unknown;
+  dropDups?: unknown;
+  prepareUnique?: boolean;
+  /** With all its fields; absent: the order of bytes. */
+  collation?: Doc;
 }
 
 /** An index in use. */
@@ -37,6 +42,8 @@ export interface Index {
   readonly rawNames: Uint8Array[] | undefined;
   /** Some document has several keys here, so one field's bounds must not be intersected. */
   multikey: boolean;
+  /** How many commands read along it. */
+  reads: number;
 }
 
 /** Build the working form of an index. */
@@ -53,6 +60,7 @@ export function makeIndex(id: number, spec: IndexSpec, multikey: boolean): Index
     partial: spec.partialFilterExpression ? compileFilter(spec.partialFilterExpression) : undefined,
     rawNames: plain ? fields.map((name) => new TextEncoder().encode(name)) : undefined,
     multikey,
+    reads: 0,
   };
 }
 
@@ -80,7 +88,9 @@ export function rawKeys(index: Index, bytes: Uint8Array): Uint8Array[] | undefin
 
 /** The keys of a decoded document: none when sparse or partial leaves it out, several when it holds arrays. */
 export function documentKeys(index: Index, doc: Doc): Uint8Array[] {
-  if (index.partial && !index.partial(doc)) return [];
+  // Whatever collation the write has: an entry must be found again by the same rule.
+  if (index.partial && !within(undefined, () => index.partial!(doc))) return [];
+  checkHashed(index, doc);
   const rows = expandRows(index, doc);
   if (index.spec.sparse) {
     if (!rows.some((row) => row.some((value) => value !== undefined))) return [];
@@ -91,6 +101,21 @@ export function documentKeys(index: Index, doc: Doc): Uint8Array[] {
     keys.set(keyText(key), key);
   }
   return [...keys.values()];
+}
+
+// The keys are the values themselves: they find what hashes find. What hashes cannot do is refused all the same.
+function checkHashed(index: Index, doc: Doc): void {
+  const at = index.fields.findIndex((name) => index.spec.key[name] === "hashed");
+  if (at < 0) return;
+  walkPath(doc, index.paths[at]!, false, (value, position) => {
+    if (position < 0 && !Array.isArray(value)) return false;
+    throw new CommandError(
+      "Location16766",
+      `Error: hashed indexes do not currently support array values. Found array at path: ${
+        index.fields[at]
+      }`,
+    );
+  });
 }
 
 function keyText(key: Uint8Array): string {

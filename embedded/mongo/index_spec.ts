@@ -4,22 +4,25 @@
  * @module
  */
 import type { Doc } from "./bson_view.ts";
+import { fullCollation } from "./collation.ts";
 import type { Collection } from "./collection.ts";
 import { equal, isDoc } from "./compare.ts";
 import { CommandError } from "./errors.ts";
 import type { IndexSpec } from "./index.ts";
 import { compileFilter, isOperatorDoc } from "./matcher.ts";
 import { isNum, toNumber } from "./numbers.ts";
-import { flag } from "./options.ts";
+import { flag, wrongType } from "./options.ts";
 import { shellText } from "./shell_text.ts";
 
-const FLAGS = ["unique", "sparse", "hidden", "background"] as const;
+const FLAGS = ["unique", "sparse", "hidden", "prepareUnique"] as const;
+/** Options of old servers: kept as they came, without effect. */
+const KEPT = ["background", "dropDups"] as const;
 
 /**
  * Check a requested index and bring it to the form that is stored.
  * @throws CommandError as the server would
  */
-export function checkIndexSpec(request: Doc, ns: string): IndexSpec {
+export function checkIndexSpec(request: Doc, { ns, options }: Collection): IndexSpec {
   const { key, name } = request;
   if (!isDoc(key)) {
     throw new CommandError(
@@ -58,8 +61,9 @@ export function checkIndexSpec(request: Doc, ns: string): IndexSpec {
         );
       }
       const on = isNum(value) ? toNumber(value) !== 0 : value;
-      // `background` has meant nothing since 4.2, and the server drops it.
-      if (on && option !== "background") spec[option as "unique"] = true;
+      if (on) spec[option as "unique"] = true;
+    } else if ((KEPT as readonly string[]).includes(option)) {
+      spec[option as "background"] = value;
     } else if (option === "expireAfterSeconds") {
       checkExpiry(key, value);
       spec.expireAfterSeconds = value;
@@ -74,12 +78,8 @@ export function checkIndexSpec(request: Doc, ns: string): IndexSpec {
       checkPartial(value);
       spec.partialFilterExpression = value;
     } else if (option === "collation") {
-      if (!isDoc(value) || value.locale !== "simple") {
-        throw new CommandError(
-          "NotImplemented",
-          `collation of index ${ns}.${name} is not supported`,
-        );
-      }
+      if (!isDoc(value)) throw wrongType("createIndexes.indexes.collation", value, "object");
+      if (value.locale !== "simple") spec.collation = fullCollation(value);
     } else if (KNOWN.has(option)) {
       throw new CommandError("NotImplemented", `The index option '${option}' is not supported`);
     } else {
@@ -90,6 +90,22 @@ export function checkIndexSpec(request: Doc, ns: string): IndexSpec {
         }`,
       );
     }
+  }
+  if (request.collation === undefined && options.collation && !equal(key, { _id: 1 })) {
+    spec.collation = options.collation as Doc;
+  }
+  if (spec.collation && (spec.unique || spec.prepareUnique)) {
+    // Its keys would have to be the same for what the language takes as the same.
+    throw new CommandError(
+      "NotImplemented",
+      `A unique index with a collation is not supported: ${ns}.${name}`,
+    );
+  }
+  if (spec.unique && Object.values(key).includes("hashed")) {
+    throw new CommandError(
+      "Location16764",
+      "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.",
+    );
   }
   if (spec.sparse && spec.partialFilterExpression) {
     cannot('cannot mix "partialFilterExpression" and "sparse" options');
@@ -132,7 +148,6 @@ const KNOWN = new Set([
   "bucketSize",
   "wildcardProjection",
   "storageEngine",
-  "prepareUnique",
   "clustered",
 ]);
 
@@ -143,10 +158,15 @@ function cannot(why: string): never {
 function checkKey(key: Doc): void {
   const fields = Object.keys(key);
   if (!fields.length) cannot("Index keys cannot be empty.");
+  let hashed = 0;
   for (const name of fields) {
     const value = key[name];
     if (typeof value === "string") {
-      if (["text", "2d", "2dsphere", "hashed"].includes(value)) {
+      if (value === "hashed") {
+        hashed++;
+        continue;
+      }
+      if (["text", "2d", "2dsphere"].includes(value)) {
         throw new CommandError("NotImplemented", `Index type '${value}' is not supported`);
       }
       cannot(`Unknown index plugin '${value}'`);
@@ -173,6 +193,14 @@ function checkKey(key: Doc): void {
         "Index key contains an illegal field name: field name starts with '$'.",
       );
     }
+  }
+  if (hashed > 1) {
+    throw new CommandError(
+      "Location31303",
+      `A maximum of one index field is allowed to be hashed but found ${hashed} for 'key' ${
+        shellText(key)
+      }`,
+    );
   }
 }
 
@@ -224,7 +252,8 @@ export function existingIndex(collection: Collection, spec: IndexSpec): boolean 
       other.partialFilterExpression ?? null,
       spec.partialFilterExpression ?? null,
     );
-    if (sameKey && samePartial) {
+    const sameCollation = equal(other.collation ?? null, spec.collation ?? null);
+    if (sameKey && samePartial && sameCollation) {
       throw new CommandError(
         "IndexOptionsConflict",
         sameOptions
@@ -244,5 +273,6 @@ function signature(spec: IndexSpec): Doc {
     sparse: !!spec.sparse,
     expire: spec.expireAfterSeconds ?? null,
     partial: spec.partialFilterExpression ?? null,
+    collation: spec.collation ?? null,
   };
 }

@@ -47,8 +47,13 @@ function prepared(variables?: Doc): Any {
   return found;
 }
 
-/** Resolves the name of a collection to its documents. */
-export type Resolver = (name: string) => Doc[];
+/** Other collections, as a pipeline reads them. */
+export interface Resolver {
+  /** All documents of a collection. */
+  (name: string): Doc[];
+  /** Those with one of some values at a path, when an index finds them; undefined when none does. */
+  indexed?: (name: string, path: string, values: unknown[]) => Doc[] | undefined;
+}
 
 function options(variables?: Doc, resolver?: Resolver): Any {
   return {

@@ -9,9 +9,11 @@
  */
 import type { BSONRegExp } from "bson";
 import { bitsTest } from "./bits.ts";
+import { activeOrder } from "./collation.ts";
 import type { Doc } from "./bson_view.ts";
 import { compare, equal, isDoc, RANK, rankOf, typeName } from "./compare.ts";
 import { CommandError } from "./errors.ts";
+import { compileSchema } from "./json_schema.ts";
 import { isNum, type Num, toNumber } from "./numbers.ts";
 import { field, walkPath } from "./paths.ts";
 import { regexOf, toRegExp } from "./regex.ts";
@@ -74,9 +76,10 @@ function topLevel(name: string, value: unknown, context: MatchContext): Predicat
       return () => true;
     case "$alwaysFalse":
       return () => false;
+    case "$jsonSchema":
+      return compileSchema(value);
     case "$where":
     case "$text":
-    case "$jsonSchema":
       throw new CommandError("NotImplemented", `${name} is not supported by the embedded store`);
     default:
       throw bad(
@@ -202,7 +205,10 @@ function equalityTest(operand: unknown): ValueTest {
 
 function plainEquality(operand: unknown): ValueTest {
   if (typeof operand === "string") {
-    return (value) => value === operand || (typeof value === "object" && equal(value, operand));
+    return (value) =>
+      value === operand ||
+      ((typeof value === "object" || activeOrder() !== undefined) && value !== undefined &&
+        equal(value, operand));
   }
   if (operand === null) return (value) => value === undefined || value === null;
   return (value) => value !== undefined && equal(value, operand);
@@ -234,7 +240,9 @@ function inTest(name: string, operand: unknown): ValueTest {
   const tests = operand.map(equalityTest);
   const strings = new Set(operand.filter((item) => typeof item === "string"));
   if (strings.size === operand.length) {
-    return (value) => typeof value === "string" && strings.has(value);
+    return (value) =>
+      typeof value === "string" &&
+      (strings.has(value) || (activeOrder() !== undefined && tests.some((test) => test(value))));
   }
   return (value) => tests.some((test) => test(value));
 }
@@ -315,8 +323,22 @@ function modTest(operand: unknown): ValueTest {
     isNum(item) ? Math.trunc(toNumber(item)) : 0
   ) as [number, number];
   if (!isNum(operand[0])) throw bad("malformed mod, divisor not a number");
+  if (!isNum(operand[1])) throw bad("malformed mod, remainder not a number");
+  if (!Number.isFinite(divisor)) throw bad("malformed mod, divisor value is invalid");
+  if (!Number.isFinite(remainder)) throw bad("malformed mod, remainder value is invalid");
   if (divisor === 0) throw bad("divisor cannot be 0");
-  return (value) => isNum(value) && Math.trunc(toNumber(value)) % divisor === remainder;
+  const [by, rest] = operand.map(whole) as [bigint, bigint];
+  const small = Number.isSafeInteger(divisor) && Number.isSafeInteger(remainder);
+  return (value) => {
+    if (!isNum(value)) return false;
+    const number = Math.trunc(toNumber(value));
+    if (small && Number.isSafeInteger(number)) return number % divisor === remainder;
+    return Number.isFinite(number) && whole(value) % by === rest;
+  };
+}
+
+function whole(value: Num): bigint {
+  return typeof value === "bigint" ? value : BigInt(Math.trunc(toNumber(value)));
 }
 
 function sizeTest(operand: unknown): ValueTest {

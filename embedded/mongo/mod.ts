@@ -12,6 +12,7 @@ import { Catalog } from "./catalog.ts";
 import type { Services } from "./commands/context.ts";
 import { serveConnection } from "./connection.ts";
 import { Cursors } from "./cursors.ts";
+import { Sessions } from "./sessions.ts";
 import { startSweeps } from "./ttl.ts";
 
 /** How a store is started. */
@@ -75,16 +76,21 @@ export async function startStore(options: StoreOptions = {}): Promise<Store> {
   const services: Services = {
     catalog,
     cursors: new Cursors(options.cursorTimeout ?? 600_000, options.maxCursors ?? 10_000),
+    sessions: new Sessions(),
     startedAt: Date.now(),
     connections: () => open.size,
     port: () => listener.addr.port,
   };
   const accepting = accept(listener, services, open, maxConnections, credentials);
   const { sweepInterval = 60_000 } = options;
-  const stopSweeps = startSweeps(catalog, sweepInterval, () => services.cursors.sweep());
+  const stopSweeps = startSweeps(catalog, sweepInterval, () => {
+    services.cursors.sweep();
+    services.sessions.sweep();
+  });
   let closed: Promise<void> | undefined;
   const close = async () => {
     stopSweeps();
+    services.cursors.close();
     listener.close();
     await accepting;
     for (const conn of open.keys()) {

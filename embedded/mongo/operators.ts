@@ -12,7 +12,7 @@ import { compare, equal, isDoc, typeName } from "./compare.ts";
 import { CONVERSION_CODES, CONVERSIONS } from "./conversions.ts";
 import { CommandError } from "./errors.ts";
 import { asLong, combine, double, isNum, kindOf, type Num, toNumber } from "./numbers.ts";
-import { encodeKey } from "./key_encoding.ts";
+import { Identities } from "./identities.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
@@ -369,9 +369,10 @@ export const accumulatorOperators: Record<
   $min: extreme(-1),
   $max: extreme(1),
   $addToSet: (list, expr, options) => {
+    const identities = new Identities();
     const found = new Map<string, unknown>();
     for (const value of values(list, expr, options).filter(present)) {
-      const key = encodeKey(value).join();
+      const key = identities.of(value);
       if (!found.has(key)) found.set(key, value);
     }
     return [...found.values()];

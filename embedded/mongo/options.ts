@@ -43,8 +43,7 @@ export function checkFields(
   const command = Object.keys(body)[0]!;
   for (const name of Object.keys(body)) {
     if (name === command || GENERIC.has(name) || accepted.includes(name)) continue;
-    if (name === "collation") checkCollation(body[name]);
-    else if (refused.includes(name)) {
+    if (refused.includes(name)) {
       const value = body[name];
       // A false or empty option asks for nothing.
       if (value === false || value === null) continue;
@@ -58,18 +57,6 @@ export function checkFields(
         `BSON field '${command}.${name}' is an unknown field.`,
       );
     }
-  }
-}
-
-/** Only the simple collation, which is plain byte order, is there. */
-export function checkCollation(value: unknown): void {
-  if (value === undefined || value === null) return;
-  if (!isDoc(value)) throw wrongType("collation", value, "object");
-  if (Object.keys(value).length && value.locale !== "simple") {
-    throw new CommandError(
-      "NotImplemented",
-      `The collation '${value.locale}' is not supported by the embedded store; only 'simple' is`,
-    );
   }
 }
 
@@ -190,8 +177,75 @@ export function checkGeneric(body: Doc): void {
       );
     }
   }
-  const { apiVersion } = body;
-  if (apiVersion !== undefined && apiVersion !== "1") {
+  checkApi(body);
+}
+
+// https://www.mongodb.com/docs/manual/reference/stable-api/ : all of version 1 that is here.
+const API_1 = new Set([
+  "abortTransaction",
+  "aggregate",
+  "collMod",
+  "commitTransaction",
+  "count",
+  "create",
+  "createIndexes",
+  "delete",
+  "drop",
+  "dropDatabase",
+  "dropIndexes",
+  "endSessions",
+  "explain",
+  "find",
+  "findAndModify",
+  "getMore",
+  "hello",
+  "insert",
+  "killCursors",
+  "listCollections",
+  "listDatabases",
+  "listIndexes",
+  "ping",
+  "refreshSessions",
+  "saslContinue",
+  "saslStart",
+  "update",
+]);
+const NOT_API_1 = [
+  "$currentOp",
+  "$indexStats",
+  "$listLocalSessions",
+  "$listSessions",
+  "$planCacheStats",
+];
+
+function checkApi(body: Doc): void {
+  const { apiVersion, apiStrict, apiDeprecationErrors } = body;
+  if (apiVersion === undefined) {
+    if (apiStrict === undefined && apiDeprecationErrors === undefined) return;
+    const name = apiStrict === undefined ? "apiDeprecationErrors" : "apiStrict";
+    throw new CommandError(
+      "Location4886600",
+      `Provided ${name} without passing apiVersion`,
+    );
+  }
+  if (apiVersion !== "1") {
     throw new CommandError("APIVersionError", 'API version must be "1"');
+  }
+  if (!flag(apiStrict)) return;
+  const command = Object.keys(body)[0]!;
+  if (!API_1.has(command)) {
+    throw new CommandError(
+      "APIStrictError",
+      `Provided apiStrict:true, but the command ${command} is not in API Version 1. Information on supported commands and migrations in API Version 1 can be found at https://dochub.mongodb.org/core/manual-versioned-api`,
+    );
+  }
+  const pipeline = command === "aggregate" && Array.isArray(body.pipeline) ? body.pipeline : [];
+  for (const stage of pipeline) {
+    const name = isDoc(stage) ? Object.keys(stage)[0] ?? "" : "";
+    if (!NOT_API_1.includes(name)) continue;
+    throw new CommandError(
+      "APIStrictError",
+      `stage ${name} is not allowed with 'apiStrict: true' in API Version 1`,
+    );
   }
 }

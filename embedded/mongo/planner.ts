@@ -43,18 +43,24 @@ interface Bounds {
 
 const EVERYTHING: Interval = { low: new Uint8Array(0), high: undefined };
 
-/** Choose how to read. `hint` names an index to prefer. */
-export function plan(
-  collection: Collection,
-  filter: Doc,
-  sort?: Doc,
-  hint?: string,
-): Plan {
+/** What goes with a filter when a way is chosen. */
+export interface PlanOptions {
+  sort?: Doc;
+  /** Name of the index that must be used, or `$natural`. Default: the best one. */
+  hint?: string;
+  /** Strings do not compare by their bytes, so no index finds or orders them. Default: false. */
+  collated?: boolean;
+}
+
+/** Choose how to read. */
+export function plan(collection: Collection, filter: Doc, options: PlanOptions = {}): Plan {
+  const { sort, hint, collated = false } = options;
   const bounds = new Map<string, Bounds>();
-  collectBounds(filter, bounds);
+  collectBounds(filter, bounds, collated);
   const wantsSort = sort !== undefined && Object.keys(sort).length > 0;
   const natural: Plan = {
-    index: undefined,
+    // A clustered collection lies in the order of `_id`.
+    index: collection.options.clusteredIndex ? "_id" : undefined,
     intervals: [EVERYTHING],
     reverse: false,
     sorted: !wantsSort,
@@ -64,8 +70,11 @@ export function plan(
     return { ...natural, sorted: true, reverse: toNumber(sort.$natural) < 0 };
   }
   if (hint === "$natural") return natural;
-  const id = idPlan(bounds, filter, sort, wantsSort);
-  if (id && !id.index) return id;
+  if (hint !== undefined) {
+    const hinted = hintedPlan(collection, hint, bounds, filter, options);
+    if (hinted) return hinted;
+  }
+  const id = idPlan(bounds, filter, sort, wantsSort, collated);
   let best: { plan: Plan; score: number } = { plan: natural, score: 0 };
   if (id) {
     const narrow = id.intervals.length !== 1 || id.intervals[0] !== EVERYTHING;
@@ -73,23 +82,46 @@ export function plan(
     best = { plan: id, score: points ? 1000 : narrow ? 25 : 5 };
   }
   for (const index of collection.indexes) {
-    const candidate = indexPlan(index, bounds, filter, sort, wantsSort);
-    if (!candidate) continue;
-    if (hint === index.spec.name) candidate.score += 10_000;
     if (index.spec.hidden) continue;
-    if (candidate.score > best.score) best = candidate;
+    const candidate = indexPlan(index, bounds, filter, options);
+    if (candidate && candidate.score > best.score) best = candidate;
   }
-  if (best.plan.index === undefined) return unionPlan(collection, filter, wantsSort) ?? best.plan;
-  return best.plan;
+  if (best.plan !== natural) return best.plan;
+  return unionPlan(collection, filter, wantsSort, collated) ?? best.plan;
+}
+
+/** The way along the index that a hint names: all of it, when the filter says nothing about its first field. */
+function hintedPlan(
+  collection: Collection,
+  hint: string,
+  bounds: Map<string, Bounds>,
+  filter: Doc,
+  options: PlanOptions,
+): Plan | undefined {
+  const { sort } = options;
+  const wantsSort = sort !== undefined && Object.keys(sort).length > 0;
+  const whole = { intervals: [EVERYTHING], reverse: false, sorted: !wantsSort, exact: false };
+  if (hint === "_id_") {
+    return idPlan(bounds, filter, sort, wantsSort, options.collated) ?? { ...whole, index: "_id" };
+  }
+  const index = collection.indexes.find(({ spec }) => spec.name === hint);
+  if (!index) return undefined;
+  // A sparse or partial index gives what it holds, incomplete as that may be: the hint asked for it.
+  return indexPlan(index, bounds, filter, options)?.plan ?? { ...whole, index };
 }
 
 /** `$or` whose branches each have an index: read branch by branch. */
-function unionPlan(collection: Collection, filter: Doc, wantsSort: boolean): Plan | undefined {
+function unionPlan(
+  collection: Collection,
+  filter: Doc,
+  wantsSort: boolean,
+  collated: boolean,
+): Plan | undefined {
   const { $or, ...rest } = filter;
   if (!Array.isArray($or) || !$or.length || $or.length > 100 || !$or.every(isDoc)) return undefined;
   const union: Plan[] = [];
   for (const branch of $or) {
-    const one = plan(collection, { $and: [rest, branch] });
+    const one = plan(collection, { $and: [rest, branch] }, { collated });
     if (one.index === undefined && !one.union) return undefined;
     union.push(one);
   }
@@ -97,27 +129,28 @@ function unionPlan(collection: Collection, filter: Doc, wantsSort: boolean): Pla
   return { ...unused, sorted: !wantsSort, exact: false, union };
 }
 
-function collectBounds(filter: Doc, bounds: Map<string, Bounds>): void {
+function collectBounds(filter: Doc, bounds: Map<string, Bounds>, collated: boolean): void {
   for (const name of Object.keys(filter)) {
     const condition = filter[name];
     if (name === "$and" && Array.isArray(condition)) {
-      for (const branch of condition) if (isDoc(branch)) collectBounds(branch, bounds);
+      for (const branch of condition) if (isDoc(branch)) collectBounds(branch, bounds, collated);
     } else if (name[0] !== "$") {
       const own = bounds.get(name) ?? {};
-      addBounds(own, condition);
+      addBounds(own, condition, collated);
       bounds.set(name, own);
     }
   }
 }
 
-function indexable(value: unknown): boolean {
+function indexable(value: unknown, collated: boolean): boolean {
   const rank = rankOf(value);
+  if (collated && (rank === RANK.string || rank === RANK.object)) return false;
   return rank !== RANK.array && rank !== RANK.regex;
 }
 
-function addBounds(own: Bounds, condition: unknown): void {
+function addBounds(own: Bounds, condition: unknown, collated: boolean): void {
   const set = (value: unknown) => {
-    if (!indexable(value)) return;
+    if (!indexable(value, collated)) return;
     own.equal = value;
     own.hasEqual = true;
   };
@@ -126,8 +159,10 @@ function addBounds(own: Bounds, condition: unknown): void {
     const value = condition[operator];
     if (operator === "$eq") set(value);
     else if (operator === "$in") {
-      if (Array.isArray(value) && value.every(indexable)) own.in ??= value;
-    } else if (ranged(value)) {
+      if (Array.isArray(value) && value.every((item) => indexable(item, collated))) {
+        own.in ??= value;
+      }
+    } else if (ranged(value, collated)) {
       if (operator === "$gt") own.low ??= { value, inclusive: false };
       if (operator === "$gte") own.low ??= { value, inclusive: true };
       if (operator === "$lt") own.high ??= { value, inclusive: false };
@@ -137,10 +172,11 @@ function addBounds(own: Bounds, condition: unknown): void {
 }
 
 // The ends of the order and NaN have rules of their own, and are rare: no index for them.
-function ranged(value: unknown): boolean {
+function ranged(value: unknown, collated: boolean): boolean {
   const rank = rankOf(value);
   if (isNum(value) && Number.isNaN(toNumber(value))) return false;
-  return indexable(value) && rank !== RANK.minKey && rank !== RANK.maxKey && rank !== RANK.null;
+  return indexable(value, collated) && rank !== RANK.minKey && rank !== RANK.maxKey &&
+    rank !== RANK.null;
 }
 
 /** Intervals of one field's own keys, ascending; undefined when the filter says nothing about it. */
@@ -182,10 +218,13 @@ function idPlan(
   filter: Doc,
   sort: Doc | undefined,
   wantsSort: boolean,
+  collated = false,
 ): Plan | undefined {
   const own = bounds.get("_id");
   const intervals = fieldIntervals(own, false);
-  const order = wantsSort ? sortDirection([{ name: "_id", descending: false }], sort!) : 0;
+  const order = wantsSort && !collated
+    ? sortDirection([{ name: "_id", descending: false }], sort!)
+    : 0;
   if (!intervals && !order) return undefined;
   const alone = Object.keys(filter).length === 1 && "_id" in filter;
   const operators = own && isOperatorDoc(filter._id) ? Object.keys(filter._id as Doc) : ["$eq"];
@@ -195,7 +234,8 @@ function idPlan(
     reverse: order < 0,
     // One document is sorted however one asks.
     sorted: !wantsSort || order !== 0 || !!own?.hasEqual,
-    exact: (alone && !!intervals && operators.length === 1 && indexable(filter._id)) ||
+    exact: (alone && !!intervals && operators.length === 1 &&
+      indexable(filter._id, collated)) ||
       Object.keys(filter).length === 0,
   };
 }
@@ -222,9 +262,9 @@ function indexPlan(
   index: Index,
   bounds: Map<string, Bounds>,
   filter: Doc,
-  sort: Doc | undefined,
-  wantsSort: boolean,
+  { sort, collated }: PlanOptions,
 ): { plan: Plan; score: number } | undefined {
+  const wantsSort = sort !== undefined && Object.keys(sort).length > 0;
   if (index.partial && !impliesPartial(index, bounds, filter)) return undefined;
   const { fields, descending, multikey } = index;
   let prefix = new Uint8Array(0);
@@ -254,7 +294,7 @@ function indexPlan(
   }
   if (index.spec.sparse && nullable) return undefined;
   let order = 0;
-  if (wantsSort && !multikey && (intervals?.length ?? 1) === 1) {
+  if (wantsSort && !multikey && !collated && (intervals?.length ?? 1) === 1) {
     const rest = fields.map((name, i) => ({ name, descending: descending[i]! }));
     // Fields fixed by equality may be left out of the sort, or stand in it.
     const wanted = Object.fromEntries(

@@ -103,7 +103,7 @@ Deno.test("plan() finds through any indexes what a scan of all documents finds, 
       (docs, indexes, condition, sort) => {
         const collection = filled(docs, indexes);
         if (!collection) return;
-        const chosen = plan(collection, condition, sort ?? undefined);
+        const chosen = plan(collection, condition, { sort: sort ?? undefined });
         if (chosen.index) indexed++;
         if (chosen.union) unions++;
         if (chosen.index && sort && chosen.sorted) sorted++;
@@ -183,7 +183,7 @@ Deno.test("plan() reads few documents for equality, range, $in and sort on index
   )!;
   const examined = (condition: Doc, sort: Doc | undefined, limit: number) => {
     const stats = { examined: 0 };
-    const chosen = plan(collection, condition, sort);
+    const chosen = plan(collection, condition, { sort });
     let left = limit;
     for (const _ of matches(collection, chosen, compileFilter(condition), sort, stats)) {
       if (--left === 0) break;

@@ -50,6 +50,8 @@ export function* rows(
     }
     return;
   }
+  if (plan.index === "_id") collection.idReads++;
+  else if (plan.index) plan.index.reads++;
   const seen = typeof plan.index === "object" && plan.index.multikey
     ? new Set<number>()
     : undefined;
@@ -220,13 +222,15 @@ export function sortOrder(sort: Doc): {
 function sortKey(doc: Doc, path: string[], down: boolean): unknown {
   let best: unknown;
   let any = false;
-  walkPath(doc, path, true, (value) => {
-    if (Array.isArray(value) && value.length > 0) return false; // its elements were visited before it
-    const candidate = Array.isArray(value) ? undefined : value;
-    if (!any || (down ? compare(candidate, best) > 0 : compare(candidate, best) < 0)) {
-      best = candidate;
+  walkPath(doc, path, false, (value) => {
+    // An array counts by its elements, of which an array is a value like others.
+    const candidates = !Array.isArray(value) ? [value] : value.length ? value : [undefined];
+    for (const candidate of candidates) {
+      if (!any || (down ? compare(candidate, best) > 0 : compare(candidate, best) < 0)) {
+        best = candidate;
+      }
+      any = true;
     }
-    any = true;
     return false;
   });
   return best;

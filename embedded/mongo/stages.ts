@@ -10,7 +10,7 @@ import * as mingoStages from "mingo/operators/pipeline";
 import type { Doc } from "./bson_view.ts";
 import { compare, isDoc, typeName } from "./compare.ts";
 import { CommandError } from "./errors.ts";
-import { encodeKey } from "./key_encoding.ts";
+import { Identities } from "./identities.ts";
 import { compileFilter } from "./matcher.ts";
 import { isNum, toNumber } from "./numbers.ts";
 import { walkPath } from "./paths.ts";
@@ -21,10 +21,6 @@ import { sortOrder } from "./scan.ts";
 type Any = any;
 type Stage = (input: Any, expr: Any, options: Any) => Any;
 const mingo = mingoStages as unknown as Record<string, Stage>;
-
-function keyOf(value: unknown): string {
-  return encodeKey(value).join();
-}
 
 /** True as expressions mean it: everything but false, zero, null and missing. */
 export function isTrue(value: unknown): boolean {
@@ -91,10 +87,11 @@ const group: Stage = (input, expr, options) => {
 };
 
 function grouped(docs: Doc[], idOf: (doc: Doc) => unknown, fields: Doc, options: Any): Doc[] {
+  const identities = new Identities();
   const groups = new Map<string, { id: unknown; docs: Doc[] }>();
   for (const doc of docs) {
     const id = idOf(doc);
-    const key = keyOf(id);
+    const key = identities.of(id);
     const known = groups.get(key);
     if (known) known.docs.push(doc);
     else groups.set(key, { id: id ?? null, docs: [doc] });
@@ -240,6 +237,9 @@ function whole(name: string, code: "Location5107201" | "Location5107200"): Stage
   };
 }
 
+/** So many documents `$lookup` looks up by an index. */
+const BY_INDEX = 1000;
+
 const lookup: Stage = (input, expr, options) => {
   const { from, localField, foreignField, as, pipeline } = expr;
   const variables = expr.let;
@@ -258,15 +258,23 @@ const lookup: Stage = (input, expr, options) => {
       "$lookup requires both or neither of 'localField' and 'foreignField' to be specified",
     );
   }
+  const identities = new Identities();
   let foreign: Doc[] | undefined;
   let byKey: Map<string, Doc[]> | undefined;
+  let looked = 0;
+  const { indexed } = options.collectionResolver ?? {};
   const documents = () =>
     foreign ??= typeof from === "string" ? options.collectionResolver(from) as Doc[] : [];
   return input.map((doc: Doc) => {
     let candidates: Doc[];
-    if (foreignField !== undefined) {
-      byKey ??= keyed(documents(), foreignField);
-      candidates = joined(doc, localField, byKey);
+    // Few documents are looked up one by one, if there is an index; for many, one pass over the others is faster.
+    const found = foreignField !== undefined && indexed && !byKey && looked++ < BY_INDEX
+      ? indexed(from, foreignField, fieldValues(doc, localField)) as Doc[] | undefined
+      : undefined;
+    if (found) candidates = found;
+    else if (foreignField !== undefined) {
+      byKey ??= keyed(documents(), foreignField, identities);
+      candidates = joined(doc, localField, byKey, identities);
     } else candidates = documents();
     if (pipeline) {
       const scope = evalExpr(doc as Any, variables ?? {}, options) as Doc;
@@ -292,20 +300,23 @@ function setField(target: Doc, path: string[], value: unknown): void {
   }
 }
 
-function fieldKeys(doc: Doc, path: string): Set<string> {
-  const keys = new Set<string>();
+function fieldValues(doc: Doc, path: string): unknown[] {
+  const values: unknown[] = [];
   walkPath(doc, path.split("."), true, (value) => {
-    if (!Array.isArray(value)) keys.add(keyOf(value));
+    if (!Array.isArray(value)) values.push(value ?? null);
     return false;
   });
-  if (!keys.size) keys.add(keyOf(null));
-  return keys;
+  return values.length ? values : [null];
 }
 
-function keyed(docs: Doc[], path: string): Map<string, Doc[]> {
+function fieldKeys(doc: Doc, path: string, identities: Identities): Set<string> {
+  return new Set(fieldValues(doc, path).map((value) => identities.of(value)));
+}
+
+function keyed(docs: Doc[], path: string, identities: Identities): Map<string, Doc[]> {
   const map = new Map<string, Doc[]>();
   for (const doc of docs) {
-    for (const key of fieldKeys(doc, path)) {
+    for (const key of fieldKeys(doc, path, identities)) {
       const list = map.get(key);
       if (list) list.push(doc);
       else map.set(key, [doc]);
@@ -314,9 +325,14 @@ function keyed(docs: Doc[], path: string): Map<string, Doc[]> {
   return map;
 }
 
-function joined(doc: Doc, path: string, byKey: Map<string, Doc[]>): Doc[] {
+function joined(
+  doc: Doc,
+  path: string,
+  byKey: Map<string, Doc[]>,
+  identities: Identities,
+): Doc[] {
   const found = new Set<Doc>();
-  for (const key of fieldKeys(doc, path)) {
+  for (const key of fieldKeys(doc, path, identities)) {
     for (const other of byKey.get(key) ?? []) found.add(other);
   }
   return [...found];

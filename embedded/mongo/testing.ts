@@ -1,7 +1,7 @@
 /** What the tests of this folder share. @module */
 import { Binary, BSONRegExp, Decimal128, Double, MaxKey, MinKey, ObjectId, Timestamp } from "bson";
 import fc from "fast-check";
-import { MongoClient, type MongoClientOptions } from "mongodb";
+import { MongoClient, type MongoClientOptions, MongoServerError } from "mongodb";
 import { startStore, type Store, type StoreOptions } from "./mod.ts";
 
 const integers = [0, 1, -1, 2147483647, -2147483648, 7];
@@ -112,4 +112,15 @@ export async function until(
     if (Date.now() > end) throw new Error(`Gave up waiting: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/** The code of the error that work ends in; throws when it ends well, or in another than the server's. */
+export async function code(work: Promise<unknown>): Promise<number> {
+  try {
+    await work;
+  } catch (error) {
+    if (error instanceof MongoServerError) return Number(error.code);
+    throw error;
+  }
+  throw new Error("It did not fail");
 }

@@ -2,7 +2,7 @@
  * Updates: a modifier document, a replacement or a pipeline becomes a function on decoded documents.
  * @module
  */
-import { ObjectId } from "bson";
+import { ObjectId, Timestamp } from "bson";
 import type { Doc } from "./bson_view.ts";
 import { equal, isDoc, RANK, rankOf, typeName } from "./compare.ts";
 import { CommandError } from "./errors.ts";
@@ -10,7 +10,7 @@ import { language } from "./expressions.ts";
 import { compileFilter, isOperatorDoc } from "./matcher.ts";
 import { matchedPosition, setPath } from "./projection.ts";
 import { shellText } from "./shell_text.ts";
-import { type Change, UPDATE_OPERATORS } from "./update_operators.ts";
+import { type Change, newTimestamp, UPDATE_OPERATORS } from "./update_operators.ts";
 import {
   changeAt,
   checkConflicts,
@@ -31,12 +31,14 @@ export interface Update {
 /**
  * Compile an update.
  * @param update modifier document, replacement document or pipeline
+ * @param keepEmptyTimestamps whether `Timestamp(0, 0)` in a replacement stays so, instead of the present one
  * @throws CommandError as the server words it
  */
 export async function compileUpdate(
   update: unknown,
   arrayFilters: unknown,
   variables?: Doc,
+  keepEmptyTimestamps = false,
 ): Promise<Update> {
   if (Array.isArray(update)) {
     if (arrayFilters !== undefined) {
@@ -60,7 +62,7 @@ export async function compileUpdate(
       "Cannot specify arrayFilters for a replacement-style update",
     );
   }
-  return replacementUpdate(update);
+  return replacementUpdate(update, keepEmptyTimestamps);
 }
 
 function idAltered(id: unknown): CommandError {
@@ -72,7 +74,8 @@ function idAltered(id: unknown): CommandError {
   );
 }
 
-function replacementUpdate(update: Doc): Update {
+function replacementUpdate(given: Doc, keepEmpty: boolean): Update {
+  const update = keepEmpty ? given : stamped(given);
   const dollar = Object.keys(update).find((name) => name[0] === "$");
   if (dollar !== undefined) {
     throw new CommandError(
@@ -91,7 +94,39 @@ function replacementUpdate(update: Doc): Update {
   };
 }
 
+function stamped(update: Doc): Doc {
+  const result = { ...update };
+  for (const name of Object.keys(result)) {
+    const value = result[name];
+    if (name !== "_id" && value instanceof Timestamp && value.isZero()) {
+      result[name] = newTimestamp();
+    }
+  }
+  return result;
+}
+
 const UPDATE_STAGES = ["$addFields", "$set", "$project", "$unset", "$replaceRoot", "$replaceWith"];
+
+const STAGES = new Set(
+  ("$addFields $bucket $bucketAuto $changeStream $collStats $count $currentOp $densify $documents $facet $fill " +
+    "$geoNear $graphLookup $group $indexStats $limit $listLocalSessions $listSessions $lookup $match $merge $out " +
+    "$planCacheStats $project $redact $replaceRoot $replaceWith $sample $search $searchMeta $set $setWindowFields " +
+    "$skip $sort $sortByCount $unionWith $unset $unwind").split(" "),
+);
+
+/**
+ * Refuse a pipeline with a stage that does not exist, before anything is done: the server fails the whole command then.
+ * @param update of any kind; what is no pipeline passes
+ * @throws CommandError 40324
+ */
+export function checkStageNames(update: unknown): void {
+  if (!Array.isArray(update)) return;
+  for (const stage of update) {
+    const name = isDoc(stage) ? Object.keys(stage)[0] : undefined;
+    if (name === undefined || STAGES.has(name)) continue;
+    throw new CommandError("Location40324", `Unrecognized pipeline stage name: '${name}'`);
+  }
+}
 
 async function pipelineUpdate(stages: unknown[], variables?: Doc): Promise<Update> {
   for (const stage of stages) {
@@ -103,12 +138,11 @@ async function pipelineUpdate(stages: unknown[], variables?: Doc): Promise<Updat
     }
     const name = Object.keys(stage)[0];
     if (name === undefined || !UPDATE_STAGES.includes(name)) {
-      throw name?.[0] === "$"
-        ? new CommandError("InvalidOptions", `${name} is not allowed to be used within an update`)
-        : new CommandError(
-          "Location40324",
-          `Unrecognized pipeline stage name: '${name}'`,
-        );
+      checkStageNames([stage]);
+      throw new CommandError(
+        "InvalidOptions",
+        `${name} is not allowed to be used within an update`,
+      );
     }
   }
   const { aggregatePipeline } = await language();

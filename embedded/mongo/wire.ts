@@ -4,7 +4,7 @@
  * @module
  */
 import { ByteUtils } from "bson";
-import { decodeValue, type Doc, encode, int32At, validate } from "./bson_view.ts";
+import { decodeValue, type Doc, encode, int32At, sizeOf, validate } from "./bson_view.ts";
 import { crc32c } from "./crc32c.ts";
 import { CommandError } from "./errors.ts";
 
@@ -19,6 +19,7 @@ const OP_MSG = 2013;
 
 const CHECKSUM_PRESENT = 1;
 const MORE_TO_COME = 2;
+const EXHAUST_ALLOWED = 0x10000;
 
 /** A message that cannot be understood: the connection is closed, as the server does. */
 export class ProtocolError extends Error {
@@ -32,6 +33,8 @@ export interface Request {
   legacy: boolean;
   /** The client wants no answer. */
   silent: boolean;
+  /** The client takes several answers to one `getMore`. */
+  exhaust: boolean;
   body: Doc;
   /** `documents` of an insert, undecoded but validated, from the body or from a document sequence. */
   documents: Uint8Array[] | undefined;
@@ -72,6 +75,7 @@ function parseMsg(bytes: Uint8Array, requestId: number): Request {
     requestId,
     legacy: false,
     silent: (flags & MORE_TO_COME) !== 0,
+    exhaust: (flags & EXHAUST_ALLOWED) !== 0,
     body: {},
     documents: undefined,
     size: bytes.length,
@@ -123,45 +127,6 @@ function readBody(bytes: Uint8Array, start: number, request: Request): void {
   }
 }
 
-/** Size of a value in a validated document. */
-function sizeOf(type: number, bytes: Uint8Array, at: number): number {
-  switch (type) {
-    case 0x01:
-    case 0x09:
-    case 0x11:
-    case 0x12:
-      return 8;
-    case 0x10:
-      return 4;
-    case 0x08:
-      return 1;
-    case 0x07:
-      return 12;
-    case 0x13:
-      return 16;
-    case 0x02:
-    case 0x0d:
-    case 0x0e:
-      return 4 + int32At(bytes, at);
-    case 0x0c:
-      return 16 + int32At(bytes, at);
-    case 0x05:
-      return 5 + int32At(bytes, at);
-    case 0x03:
-    case 0x04:
-    case 0x0f:
-      return int32At(bytes, at);
-    case 0x0b: {
-      let p = at;
-      while (bytes[p++] !== 0);
-      while (bytes[p++] !== 0);
-      return p - at;
-    }
-    default:
-      return 0;
-  }
-}
-
 /** The documents of a BSON array, undecoded; undefined when one of them is not a document. */
 function rawList(bytes: Uint8Array, start: number): Uint8Array[] | undefined {
   const list: Uint8Array[] = [];
@@ -208,6 +173,7 @@ function parseQuery(bytes: Uint8Array, requestId: number): Request {
     requestId,
     legacy: true,
     silent: false,
+    exhaust: false,
     body: {},
     documents: undefined,
     size: bytes.length,
@@ -252,6 +218,15 @@ export function answer(
   const { bytes } = header(HEADER + 5 + body.length, request.requestId, OP_MSG);
   bytes.set(body, HEADER + 5);
   return bytes;
+}
+
+/**
+ * Mark an answer as one after which another comes, unasked.
+ * @returns the id that the next one answers to
+ */
+export function markMoreToCome(message: Uint8Array): number {
+  message[HEADER]! |= MORE_TO_COME;
+  return int32At(message, 4);
 }
 
 /**

@@ -153,3 +153,41 @@ Deno.test("direct reply-to brings the answer to the channel that asked", async (
   assert.equal(answer!.fields.exchange, "");
   assert.match(answer!.fields.routingKey, /^amq\.rabbitmq\.reply-to\../);
 });
+
+Deno.test("the pseudo-queue of direct reply-to can be declared, an address while its requester is there", async () => {
+  await using s = await setup();
+  const pseudo = "amq.rabbitmq.reply-to";
+  const server = await s.channel();
+  assert.deepEqual(await server.assertQueue(pseudo), {
+    queue: pseudo,
+    messageCount: 0,
+    consumerCount: 1,
+  });
+  const client = await s.channel();
+  await collect(client, pseudo, { noAck: true });
+  const queue = s.name();
+  await server.assertQueue(queue);
+  client.sendToQueue(queue, bytes("ping"), { replyTo: pseudo });
+  await until(async () => await s.count(queue) === 1);
+  const request = await server.get(queue, { noAck: true });
+  assert.ok(request);
+  const address = request.properties.replyTo;
+  assert.equal((await server.checkQueue(address)).consumerCount, 1);
+  await client.close();
+  const gone = await s.closeOfChannel((channel) => channel.checkQueue(address));
+  assert.deepEqual(gone, {
+    code: 404,
+    text: `NOT_FOUND - no queue '${address}' in vhost '/'`,
+  });
+});
+
+Deno.test("an answer to nobody is returned when it is mandatory", async () => {
+  await using s = await setup();
+  const channel = await s.confirmChannel();
+  const returned: string[] = [];
+  channel.on("return", (message) => returned.push(message.fields.routingKey));
+  for (const key of ["amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.bogus"]) {
+    await publishAll(channel, "", key, ["x"], { mandatory: true });
+  }
+  assert.deepEqual(returned, ["amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.bogus"]);
+});

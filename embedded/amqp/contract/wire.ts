@@ -81,8 +81,14 @@ export class Wire implements AsyncDisposable {
     await this.bytes(Buffer.concat([scratch.done(), payload, Buffer.of(end)]));
   }
 
-  /** Send basic.publish with a body and no properties. */
-  async publish(exchange: string, routingKey: string, body: string, channel = 1): Promise<void> {
+  /** Send basic.publish with a body, and no property but delivery-mode 2 when it is `persistent`. */
+  async publish(
+    exchange: string,
+    routingKey: string,
+    body: string,
+    channel = 1,
+    persistent = false,
+  ): Promise<void> {
     await this.send(channel, "basic.publish", {
       ticket: 0,
       exchange,
@@ -90,17 +96,23 @@ export class Wire implements AsyncDisposable {
       mandatory: false,
       immediate: false,
     });
-    await this.header(channel, body.length);
+    await this.header(channel, body.length, 60, persistent);
     if (body.length > 0) await this.frame(3, channel, Buffer.from(body, "latin1"));
   }
 
-  /** Send a content header without properties. */
-  async header(channel: number, bodySize: number, classId = 60): Promise<void> {
+  /** Send a content header without properties, or with delivery-mode 2. */
+  async header(
+    channel: number,
+    bodySize: number,
+    classId = 60,
+    persistent = false,
+  ): Promise<void> {
     const scratch = new Scratch();
     writeUint(scratch, classId, 2);
     writeUint(scratch, 0, 2);
     writeUint(scratch, bodySize, 8);
-    writeUint(scratch, 0, 2);
+    writeUint(scratch, persistent ? 0x1000 : 0, 2);
+    if (persistent) writeUint(scratch, 2, 1);
     await this.frame(frame.header, channel, scratch.done());
   }
 

@@ -361,3 +361,30 @@ Deno.test("nowait methods are not answered", async () => {
   });
   assert.deepEqual(await wire.expect("access.request-ok"), { ticket: 1 });
 });
+
+Deno.test("queue.delete is answered before its consumers are told", async () => {
+  await using s = await setup();
+  const queue = s.name();
+  await (await s.channel()).assertQueue(queue);
+  await using wire = await Wire.open(s.url, { consumer_cancel_notify: true });
+  await wire.send(1, "basic.consume", {
+    ticket: 0,
+    queue,
+    consumerTag: "c",
+    noLocal: false,
+    noAck: true,
+    exclusive: false,
+    nowait: false,
+    arguments: new Map(),
+  });
+  await wire.expect("basic.consume-ok");
+  await wire.send(1, "queue.delete", {
+    ticket: 0,
+    queue,
+    ifUnused: false,
+    ifEmpty: false,
+    nowait: false,
+  });
+  await wire.expect("queue.delete-ok");
+  assert.deepEqual(await wire.expect("basic.cancel"), { consumerTag: "c", nowait: true });
+});

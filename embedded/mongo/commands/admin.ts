@@ -3,77 +3,156 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-administration/
  * @module
  */
-import { type Doc, encode } from "../bson_view.ts";
-import type { Collection } from "../collection.ts";
+import type { Doc } from "../bson_view.ts";
+import { fullCollation } from "../collation.ts";
 import { equal, isDoc } from "../compare.ts";
-import { FIRST_BATCH } from "../cursors.ts";
 import { CommandError } from "../errors.ts";
+import { expressionContext } from "../expressions.ts";
 import { compileFilter } from "../matcher.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import {
-  checkCollation,
-  checkFields,
-  collectionName,
-  countField,
-  docField,
-  flag,
-  listField,
-  wrongType,
-} from "../options.ts";
-import { cursorBody } from "../wire.ts";
+import { isNum } from "../numbers.ts";
+import { checkFields, collectionName, countField, docField, flag, wrongType } from "../options.ts";
+import { shellText } from "../shell_text.ts";
+import { isView, refuseView } from "../views.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
+import { idIndex, modifyIndex } from "./indexes.ts";
+import { existing, listed } from "./listing.ts";
 
-function existing({ services, body, db }: CommandContext): Collection {
-  const name = collectionName(body);
-  const collection = services.catalog.find(db, name);
-  if (!collection) throw new CommandError("NamespaceNotFound", `ns does not exist: ${db}.${name}`);
-  return collection;
-}
-
-function listed(
-  { services, body }: CommandContext,
-  documents: Doc[],
-  ns: string,
-): CommandResult {
-  const size = countField(docField(body, "cursor") ?? {}, "batchSize", FIRST_BATCH);
-  const source = documents.map(encode)[Symbol.iterator]() as Iterator<Uint8Array, void>;
-  const { batch, id } = services.cursors.start(ns, source, size, { limit: documents.length || 1 });
-  return cursorBody("firstBatch", batch, id, ns);
-}
-
-const CREATE_REFUSED = [
+// Accepted, and without effect here: storage, and images for change streams, which a standalone server has not.
+const CREATE_FIELDS = [
+  "autoIndexId",
+  "idIndex",
+  "indexOptionDefaults",
+  "validationLevel",
+  "validationAction",
+  "flags",
   "capped",
   "size",
   "max",
-  "timeseries",
-  "clusteredIndex",
+  "validator",
   "viewOn",
   "pipeline",
+  "collation",
+  "clusteredIndex",
   "changeStreamPreAndPostImages",
-  "encryptedFields",
-  "validator",
-  "storageEngine",
-  "expireAfterSeconds",
 ];
 
-function create({ services, body, db }: CommandContext): CommandResult {
-  checkFields(
-    body,
-    [
-      "autoIndexId",
-      "idIndex",
-      "indexOptionDefaults",
-      "validationLevel",
-      "validationAction",
-      "flags",
-    ],
-    CREATE_REFUSED,
-  );
+const CREATE_REFUSED = ["timeseries", "encryptedFields", "storageEngine", "expireAfterSeconds"];
+
+/** What is stored of them, and shown by `listCollections`, in its order. */
+const STORED = [
+  "capped",
+  "size",
+  "max",
+  "changeStreamPreAndPostImages",
+  "clusteredIndex",
+  "collation",
+  "validator",
+  "validationLevel",
+  "validationAction",
+  "viewOn",
+  "pipeline",
+];
+
+async function create({ services, body, db }: CommandContext): Promise<CommandResult> {
+  checkFields(body, CREATE_FIELDS, CREATE_REFUSED);
   const name = collectionName(body);
+  const options = await createOptions(body);
   const known = services.catalog.find(db, name);
   // As the server: creating what is there with the same options is no error.
-  if (!known) services.catalog.create(db, name, {});
+  if (!known) services.catalog.create(db, name, options);
+  else if (!equal(known.options, options)) {
+    throw new CommandError(
+      "NamespaceExists",
+      `namespace ${db}.${name} already exists, but with different options: ${
+        shellText(known.options)
+      }`,
+    );
+  }
   return {};
+}
+
+async function createOptions(body: Doc): Promise<Doc> {
+  const options: Doc = {};
+  for (const name of STORED) if (body[name] !== undefined) options[name] = body[name];
+  const invalid = (message: string) => new CommandError("InvalidOptions", message);
+  if (options.capped === false) delete options.capped;
+  if (flag(options.capped)) {
+    options.capped = true;
+    if (!isNum(options.size)) {
+      throw invalid("the 'size' field is required when 'capped' is true");
+    }
+  } else if (options.size !== undefined || options.max !== undefined) {
+    throw invalid(
+      "the 'capped' field needs to be true when either the 'size' or 'max' fields are present",
+    );
+  }
+  for (const name of ["size", "max"]) {
+    if (options[name] === undefined) continue;
+    const count = countField(options, name, 0);
+    // As the server shows them: an int where it fits.
+    options[name] = (count | 0) === count ? count : BigInt(count);
+  }
+  checkValidation(options);
+  const validator = docField(options, "validator");
+  if (validator) compileFilter(validator, await expressionContext(validator));
+  const collation = fullCollation(docField(options, "collation"));
+  if (collation) options.collation = collation;
+  else delete options.collation;
+  if (options.clusteredIndex !== undefined) options.clusteredIndex = clusteredIndex(options);
+  if (options.viewOn !== undefined) {
+    if (typeof options.viewOn !== "string") {
+      throw wrongType("create.viewOn", options.viewOn, "string");
+    }
+    options.pipeline = viewPipeline(options.pipeline);
+  } else if (options.pipeline !== undefined) {
+    throw invalid("'pipeline' requires 'viewOn' to also be specified");
+  }
+  return options;
+}
+
+function viewPipeline(pipeline: unknown): unknown[] {
+  if (pipeline === undefined) return [];
+  if (!Array.isArray(pipeline)) throw wrongType("create.pipeline", pipeline, "array");
+  for (const stage of pipeline) {
+    if (!isDoc(stage)) throw wrongType("create.pipeline", stage, "object");
+    const name = Object.keys(stage)[0];
+    if (name === "$out" || name === "$merge") {
+      throw new CommandError(
+        "OptionNotSupportedOnView",
+        `The aggregation stage ${name} in location 0 of the view pipeline is not allowed`,
+      );
+    }
+  }
+  return pipeline;
+}
+
+function checkValidation(options: Doc): void {
+  const choices: Record<string, string[]> = {
+    validationLevel: ["off", "strict", "moderate"],
+    validationAction: ["error", "warn"],
+  };
+  for (const name of Object.keys(choices)) {
+    const value = options[name];
+    if (value === undefined || choices[name]!.includes(value as string)) continue;
+    throw new CommandError(
+      "BadValue",
+      `Enumeration value '${value}' for field '${name}' is not a valid value.`,
+    );
+  }
+}
+
+function clusteredIndex(options: Doc): Doc {
+  const given = docField(options, "clusteredIndex")!;
+  const invalid = (message: string) => new CommandError("InvalidIndexSpecificationOption", message);
+  if (!equal(given.key, { _id: 1 })) {
+    throw invalid("The clusteredIndex option is only supported for the key {_id: 1}");
+  }
+  if (!flag(given.unique)) throw invalid("The clusteredIndex option requires unique: true");
+  if (options.capped) {
+    throw new CommandError("Location6049200", "A capped collection cannot be clustered");
+  }
+  const { name = "_id_" } = given;
+  return { v: 2, key: { _id: 1 }, name, unique: true };
 }
 
 function drop(context: CommandContext): CommandResult {
@@ -103,16 +182,20 @@ function listCollections(context: CommandContext): CommandResult {
   const { services, body, db } = context;
   checkFields(body, ["filter", "cursor", "nameOnly", "authorizedCollections"]);
   const test = compileFilter(docField(body, "filter") ?? {});
-  const names = services.catalog.list(db).map((collection) =>
-    flag(body.nameOnly) ? { name: collection.name, type: "collection" } : {
-      name: collection.name,
+  const all = services.catalog.list(db).map((collection): Doc => {
+    const { name, options } = collection;
+    if (isView(collection)) return { name, type: "view", options, info: { readOnly: true } };
+    const shown = {
+      name,
       type: "collection",
-      options: collection.options,
-      info: { readOnly: false },
-      idIndex: { v: 2, key: { _id: 1 }, name: "_id_" },
-    }
-  );
-  return listed(context, names.filter(test), `${db}.$cmd.listCollections`);
+      options,
+      info: { readOnly: false, uuid: collection.uuid },
+    };
+    // The key of a clustered collection is its own order, not an index.
+    return options.clusteredIndex ? shown : { ...shown, idIndex: idIndex(collection) };
+  }).filter(test);
+  const names = flag(body.nameOnly) ? all.map(({ name, type }) => ({ name, type })) : all;
+  return listed(context, names, `${db}.$cmd.listCollections`);
 }
 
 function listDatabases({ services, body, db }: CommandContext): CommandResult {
@@ -124,98 +207,16 @@ function listDatabases({ services, body, db }: CommandContext): CommandResult {
     );
   }
   const test = compileFilter(docField(body, "filter") ?? {});
-  const all = services.catalog.databases().map((name): Doc => {
-    if (flag(body.nameOnly)) return { name };
+  // The server keeps its own in these three, so they are always there.
+  const names = new Set(["admin", "config", "local", ...services.catalog.databases()]);
+  const all = [...names].sort().map((name): Doc => {
     const collections = services.catalog.list(name);
     const size = collections.reduce((sum, collection) => sum + collection.size(), 0);
-    return { name, sizeOnDisk: BigInt(size), empty: collections.every(({ count }) => !count) };
+    return { name, sizeOnDisk: BigInt(size), empty: !collections.length };
   }).filter(test);
-  if (flag(body.nameOnly)) return { databases: all };
+  if (flag(body.nameOnly)) return { databases: all.map(({ name }) => ({ name })) };
   const total = all.reduce((sum, one) => sum + (one.sizeOnDisk as bigint), 0n);
   return { databases: all, totalSize: total, totalSizeMb: total / 1048576n };
-}
-
-function createIndexes({ services, body, db }: CommandContext): CommandResult {
-  checkFields(body, ["indexes", "commitQuorum", "ignoreUnknownIndexOptions"]);
-  const name = collectionName(body);
-  const requests = listField(body, "indexes");
-  if (!requests.length) {
-    throw new CommandError("BadValue", "Must specify at least one index to create");
-  }
-  // commitQuorum is for replica sets; a standalone refuses it.
-  if (body.commitQuorum !== undefined) {
-    throw new CommandError(
-      "BadValue",
-      "Standalones can't specify commitQuorum",
-    );
-  }
-  const created = !services.catalog.find(db, name);
-  const collection = services.catalog.ensure(db, name);
-  const before = collection.indexes.length + 1;
-  const made: string[] = [];
-  try {
-    for (const request of requests) {
-      if (!isDoc(request)) throw wrongType("createIndexes.indexes", request, "object");
-      if (services.catalog.createIndex(collection, request)) made.push(String(request.name));
-    }
-  } catch (error) {
-    // All or none.
-    for (const index of made) services.catalog.dropIndex(collection, index);
-    if (created) services.catalog.drop(collection);
-    throw error;
-  }
-  const after = collection.indexes.length + 1;
-  return {
-    numIndexesBefore: before,
-    numIndexesAfter: after,
-    createdCollectionAutomatically: created,
-    ...(after === before ? { note: "all indexes already exist" } : {}),
-  };
-}
-
-function listIndexes(context: CommandContext): CommandResult {
-  checkFields(context.body, ["cursor", "includeBuildUUIDs", "includeIndexBuildInfo"]);
-  const { ns, indexes } = existing(context);
-  const specs = [{ v: 2, key: { _id: 1 }, name: "_id_" }, ...indexes.map(({ spec }) => spec)];
-  return listed(context, specs as unknown as Doc[], ns);
-}
-
-function dropIndexes(context: CommandContext): CommandResult {
-  const { services, body } = context;
-  checkFields(body, ["index"]);
-  const collection = existing(context);
-  const { index } = body;
-  const nIndexesWas = collection.indexes.length + 1;
-  if (index === "*") {
-    for (const one of [...collection.indexes]) {
-      services.catalog.dropIndex(collection, one.spec.name);
-    }
-    return { nIndexesWas, msg: "non-_id indexes dropped for collection" };
-  }
-  for (const one of Array.isArray(index) ? index : [index]) {
-    dropOne(services.catalog, collection, one);
-  }
-  return { nIndexesWas };
-}
-
-function dropOne(
-  catalog: CommandContext["services"]["catalog"],
-  collection: Collection,
-  index: unknown,
-): void {
-  if (index === "_id_" || (isDoc(index) && equal(index, { _id: 1 }))) {
-    throw new CommandError("InvalidOptions", "cannot drop _id index");
-  }
-  if (typeof index === "string") {
-    if (catalog.dropIndex(collection, index)) return;
-    throw new CommandError("IndexNotFound", `index not found with name [${index}]`);
-  }
-  if (!isDoc(index)) throw wrongType("dropIndexes.index", index, "string");
-  const found = collection.indexes.find(({ spec }) => equal(spec.key, index));
-  if (!found) {
-    throw new CommandError("IndexNotFound", `can't find index with key: ${JSON.stringify(index)}`);
-  }
-  catalog.dropIndex(collection, found.spec.name);
 }
 
 function renameCollection({ services, body, db }: CommandContext): CommandResult {
@@ -251,121 +252,62 @@ function renameCollection({ services, body, db }: CommandContext): CommandResult
   return {};
 }
 
-function collMod(context: CommandContext): CommandResult {
+async function collMod(context: CommandContext): Promise<CommandResult> {
   const { services, body } = context;
-  checkFields(body, ["index"], ["validator", "viewOn", "pipeline", "cappedSize", "cappedMax"]);
+  checkFields(body, [
+    "index",
+    "validator",
+    "validationLevel",
+    "validationAction",
+    "viewOn",
+    "pipeline",
+    "cappedSize",
+    "cappedMax",
+    "changeStreamPreAndPostImages",
+  ], ["dryRun", "expireAfterSeconds", "timeseries"]);
   const collection = existing(context);
+  checkValidation(body);
+  const validator = docField(body, "validator");
+  if (validator) compileFilter(validator, await expressionContext(validator));
   const change = docField(body, "index");
-  if (!change) return {};
-  const found = collection.indexes.find(({ spec }) =>
-    change.name !== undefined ? spec.name === change.name : equal(spec.key, change.keyPattern)
-  );
-  if (!found) {
-    throw new CommandError("IndexNotFound", `cannot find index for ns ${collection.ns}`);
+  const result = change ? modifyIndex(services.catalog, collection, change) : {};
+  const options = { ...collection.options };
+  const changed = [
+    "validator",
+    "validationLevel",
+    "validationAction",
+    "changeStreamPreAndPostImages",
+  ];
+  for (const name of changed) {
+    if (body[name] !== undefined) options[name] = body[name];
   }
-  const result: Doc = {};
-  if (change.expireAfterSeconds !== undefined) {
-    const value = change.expireAfterSeconds;
-    if (!isNum(value) || toNumber(value) < 0) {
-      throw new CommandError(
-        "InvalidOptions",
-        "TTL index 'expireAfterSeconds' must be a number from 0",
-      );
+  if (validator && !Object.keys(validator).length) delete options.validator;
+  if (body.viewOn !== undefined || body.pipeline !== undefined) {
+    if (!isView(collection)) {
+      throw new CommandError("InvalidOptions", "'viewOn' and 'pipeline' are for views only");
     }
-    if (found.spec.expireAfterSeconds !== undefined) {
-      result.expireAfterSeconds_old = found.spec.expireAfterSeconds;
+    options.viewOn = body.viewOn ?? options.viewOn;
+    options.pipeline = viewPipeline(body.pipeline);
+  } else if (isView(collection) && Object.keys(options).length) refuseView(collection);
+  for (const [name, option] of [["cappedSize", "size"], ["cappedMax", "max"]] as const) {
+    if (body[name] === undefined) continue;
+    if (!collection.capped) {
+      throw new CommandError("InvalidOptions", "Collection must be capped.");
     }
-    found.spec = { ...found.spec, expireAfterSeconds: value };
-    result.expireAfterSeconds_new = value;
+    countField(body, name, 0);
+    options[option] = body[name];
   }
-  if (change.hidden !== undefined) {
-    result.hidden_old = !!found.spec.hidden;
-    result.hidden_new = flag(change.hidden);
-    found.spec = { ...found.spec, hidden: flag(change.hidden) || undefined };
-  }
-  services.catalog.saveIndex(found);
+  if (!equal(options, collection.options)) services.catalog.saveOptions(collection, options);
   return result;
-}
-
-function collStats({ services, body, db }: CommandContext): CommandResult {
-  checkFields(body, ["scale"]);
-  const name = collectionName(body);
-  const collection = services.catalog.find(db, name);
-  const size = collection?.size() ?? 0;
-  const count = collection?.count ?? 0;
-  return {
-    ns: `${db}.${name}`,
-    size,
-    count,
-    ...(count ? { avgObjSize: Math.floor(size / count) } : {}),
-    storageSize: size,
-    nindexes: collection ? collection.indexes.length + 1 : 0,
-    capped: false,
-    totalIndexSize: 0,
-    indexSizes: {},
-    scaleFactor: 1,
-  };
-}
-
-function dbStats({ services, body, db }: CommandContext): CommandResult {
-  checkFields(body, ["scale", "freeStorage"]);
-  const collections = services.catalog.list(db);
-  const size = collections.reduce((sum, collection) => sum + collection.size(), 0);
-  const objects = collections.reduce((sum, { count }) => sum + count, 0);
-  return {
-    db,
-    collections: BigInt(collections.length),
-    views: 0n,
-    objects: BigInt(objects),
-    avgObjSize: objects ? size / objects : 0,
-    dataSize: size,
-    storageSize: size,
-    indexes: BigInt(collections.reduce((sum, { indexes }) => sum + indexes.length + 1, 0)),
-    indexSize: 0,
-    totalSize: size,
-    scaleFactor: 1,
-  };
-}
-
-function validateCollection(context: CommandContext): CommandResult {
-  checkFields(context.body, ["full", "repair", "metadata"], ["background"]);
-  const collection = existing(context);
-  return {
-    ns: collection.ns,
-    nInvalidDocuments: 0n,
-    nrecords: collection.count,
-    nIndexes: collection.indexes.length + 1,
-    valid: true,
-    repaired: false,
-    warnings: [],
-    errors: [],
-    corruptRecords: [],
-  };
-}
-
-function onCollation(command: Command): Command {
-  return (context) => {
-    checkCollation(context.body.collation);
-    return command(context);
-  };
 }
 
 /** The commands of this file, by name. */
 export const adminCommands: Record<string, Command> = {
-  create: onCollation(create),
+  create,
   drop,
   dropDatabase,
   listCollections,
   listDatabases,
-  createIndexes,
-  listIndexes,
-  dropIndexes,
-  deleteIndexes: dropIndexes,
   renameCollection,
   collMod,
-  collStats,
-  collstats: collStats,
-  dbStats,
-  dbstats: dbStats,
-  validate: validateCollection,
 };

@@ -3,29 +3,31 @@
  * @module
  */
 import { decode, type Doc, encode } from "../bson_view.ts";
+import { steps } from "../collation.ts";
 import type { Collection } from "../collection.ts";
-import { isDoc } from "../compare.ts";
+import type { Catalog } from "../catalog.ts";
+import { isDoc, RANK, rankOf } from "../compare.ts";
 import { FIRST_BATCH, type Source } from "../cursors.ts";
 import { CommandError } from "../errors.ts";
-import { language } from "../expressions.ts";
+import { language, variablesOf } from "../expressions.ts";
+import type { Resolver } from "../language.ts";
+import { compileFilter } from "../matcher.ts";
 import { isNum, toNumber } from "../numbers.ts";
 import { checkFields, countField, docField, listField, wrongType } from "../options.ts";
 import { plan } from "../planner.ts";
-import { rows } from "../scan.ts";
+import { matches, rows } from "../scan.ts";
+import { isView, resolveView } from "../views.ts";
 import { cursorBody } from "../wire.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
+import { sourceDocuments } from "./diagnostics.ts";
 import { prepareOutput } from "./output.ts";
-import { countSelected, limited, select, selected, type Selection } from "./query.ts";
+import { countSelected, limited, select, selected, type Selection } from "./selection.ts";
 
 const REFUSED: Record<string, string> = {
   $changeStream: "The $changeStream stage is only supported on replica sets",
 };
 const UNSUPPORTED = [
-  "$collStats",
-  "$currentOp",
   "$geoNear",
-  "$indexStats",
-  "$listLocalSessions",
   "$listSessions",
   "$planCacheStats",
   "$search",
@@ -67,11 +69,15 @@ function checkStages(body: Doc): Doc[] {
   });
 }
 
-/** Run a pipeline. */
-export async function aggregate({ services, body, db }: CommandContext): Promise<CommandResult> {
+/**
+ * Run a pipeline.
+ * @param as namespace to answer with, when another than the one that is read: a view's
+ */
+export async function aggregate(context: CommandContext, as?: string): Promise<CommandResult> {
+  const { services, body, db } = context;
   checkFields(
     body,
-    ["pipeline", "cursor", "allowDiskUse", "hint", "let", "bypassDocumentValidation"],
+    ["pipeline", "cursor", "allowDiskUse", "hint", "let", "bypassDocumentValidation", "collation"],
     ["explain"],
   );
   const name = body.aggregate;
@@ -86,43 +92,60 @@ export async function aggregate({ services, body, db }: CommandContext): Promise
     );
   }
   const size = countField(body.cursor, "batchSize", FIRST_BATCH);
-  const variables = docField(body, "let");
   const { catalog, cursors } = services;
+  const view = typeof name === "string" ? resolveView(catalog, db, name) : undefined;
+  if (view) {
+    if (body.collation === undefined && view.collation) body.collation = view.collation;
+    const pipeline = [...view.pipeline, ...stages];
+    return await aggregate(
+      { ...context, body: { ...body, aggregate: view.name, pipeline } },
+      `${db}.${name}`,
+    );
+  }
+  const variables = await variablesOf(docField(body, "let"));
   const find = () => typeof name === "string" ? catalog.find(db, name) : undefined;
 
   // What the planner understands is taken off the front of the pipeline: `$match`, then `$sort`.
   let rest = stages;
-  const filter = isDoc(rest[0]?.$match) ? rest[0]!.$match as Doc : {};
-  if (isDoc(rest[0]?.$match)) rest = rest.slice(1);
-  const sortable = isDoc(rest[0]?.$sort) && Object.values(rest[0]!.$sort as Doc).every(isNum);
+  const given = sourceDocuments(context, stages[0]);
+  if (given) rest = rest.slice(1);
+  const matched = !given && isDoc(rest[0]?.$match);
+  const filter = matched ? rest[0]!.$match as Doc : {};
+  if (matched) rest = rest.slice(1);
+  const sortable = !given && isDoc(rest[0]?.$sort) &&
+    Object.values(rest[0]!.$sort as Doc).every(isNum);
   const sort = sortable ? rest[0]!.$sort as Doc : undefined;
-  const selection = await select(find(), filter, { sort, hint: body.hint, variables });
+  const selection = await select(find(), filter, {
+    sort,
+    hint: body.hint,
+    variables,
+    collation: body.collation,
+  });
   // Sorting is the stage's own work unless an index does it.
   if (sort && Object.keys(sort).length && selection.plan.sorted && selection.plan.index) {
     rest = rest.slice(1);
   } else selection.plan = { ...selection.plan, sorted: true };
 
-  const ns = `${db}.${typeof name === "string" ? name : "$cmd.aggregate"}`;
-  const counted = countPipeline(rest, find(), selection, body);
+  const ns = as ?? `${db}.${typeof name === "string" ? name : "$cmd.aggregate"}`;
+  const counted = given ? undefined : countPipeline(rest, find(), selection, body);
   if (counted) {
     const { batch, id } = cursors.start(ns, counted.values() as Source, size, { limit: 1 });
     return cursorBody("firstBatch", batch, id, ns);
   }
   const { aggregatePipeline } = await language();
-  const resolver = (from: string): Doc[] => {
-    const other = catalog.find(db, from);
-    return other ? Array.from(rows(other, plan(other, {})), ({ doc }) => decode(doc)) : [];
-  };
+  const resolver = otherCollections(catalog, db, selection.order !== undefined);
   const last = rest.at(-1);
   const writes = last && ("$out" in last || "$merge" in last) ? last : undefined;
   const collection = find();
   const stats = limited(body);
-  const input = (function* () {
+  const input = given ?? (function* () {
     for (const { row, doc } of selected(collection, selection, 0, 0, stats)) {
       yield doc ?? decode(row.doc);
     }
   })();
-  const results = aggregatePipeline(writes ? rest.slice(0, -1) : rest, input, variables, resolver);
+  const piped = aggregatePipeline(writes ? rest.slice(0, -1) : rest, input, variables, resolver);
+  const { order } = selection;
+  const results = order ? steps(order, piped) : piped;
   if (writes) {
     const write = await prepareOutput(catalog, db, writes, variables);
     write([...results]);
@@ -134,6 +157,37 @@ export async function aggregate({ services, body, db }: CommandContext): Promise
   const { batch, id } = cursors.start(ns, source, size);
   stats.deadline = undefined;
   return cursorBody("firstBatch", batch, id, ns);
+}
+
+/** How a pipeline reads the other collections of its database. */
+function otherCollections(catalog: Catalog, db: string, collated: boolean): Resolver {
+  const open = (name: string) => {
+    const other = catalog.find(db, name);
+    if (other && isView(other)) {
+      throw new CommandError(
+        "NotImplemented",
+        `Joining with the view ${other.ns} is not supported`,
+      );
+    }
+    return other;
+  };
+  const all = (name: string): Doc[] => {
+    const other = open(name);
+    return other ? Array.from(rows(other, plan(other, {})), ({ doc }) => decode(doc)) : [];
+  };
+  const indexed = (name: string, path: string, values: unknown[]): Doc[] | undefined => {
+    const other = open(name);
+    // In a filter a regular expression is a pattern, in a join a value.
+    if (!other || values.some((value) => rankOf(value) === RANK.regex)) return undefined;
+    const filter = { [path]: { $in: values } };
+    const way = plan(other, filter, { collated });
+    if (!way.index || way.intervals.some(({ low }) => !low.length)) return undefined;
+    return Array.from(
+      matches(other, way, compileFilter(filter), undefined),
+      ({ row, doc }) => doc ?? decode(row.doc),
+    );
+  };
+  return Object.assign(all, { indexed });
 }
 
 /**

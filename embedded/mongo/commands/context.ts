@@ -2,11 +2,13 @@
 import type { Doc } from "../bson_view.ts";
 import type { Catalog } from "../catalog.ts";
 import type { Cursors } from "../cursors.ts";
+import type { Sessions } from "../sessions.ts";
 
 /** What all commands of one store share. */
 export interface Services {
   catalog: Catalog;
   cursors: Cursors;
+  sessions: Sessions;
   startedAt: number;
   connections: () => number;
   port: () => number;

@@ -8,15 +8,17 @@ import type { Collection } from "../collection.ts";
 import { isDoc } from "../compare.ts";
 import { CommandError } from "../errors.ts";
 import { checkFields, countField, docField, wrongType } from "../options.ts";
+import type { Index, IndexSpec } from "../index.ts";
 import type { Plan } from "../planner.ts";
 import type { CommandContext } from "./context.ts";
 import { hostName, VERSION } from "./handshake.ts";
-import { select, selected } from "./query.ts";
+import { select, selected } from "./selection.ts";
 
 interface Explained {
   filter: Doc;
   sort?: Doc;
   hint?: unknown;
+  collation?: unknown;
   skip: number;
   limit: number;
 }
@@ -29,12 +31,18 @@ function parts(command: Doc): Explained {
         filter: docField(command, "filter") ?? {},
         sort: docField(command, "sort"),
         hint: command.hint,
+        collation: command.collation,
         skip: countField(command, "skip", 0),
         limit: countField(command, "limit", 0),
       };
     case "count":
     case "distinct":
-      return { ...none, filter: docField(command, "query") ?? {}, hint: command.hint };
+      return {
+        ...none,
+        filter: docField(command, "query") ?? {},
+        hint: command.hint,
+        collation: command.collation,
+      };
     case "findAndModify":
       return {
         ...none,
@@ -46,12 +54,17 @@ function parts(command: Doc): Explained {
     case "delete": {
       const list = (command.updates ?? command.deletes) as Doc[] | undefined;
       const one = Array.isArray(list) && isDoc(list[0]) ? list[0] : {};
-      return { ...none, filter: docField(one, "q") ?? {}, hint: one.hint };
+      return {
+        ...none,
+        filter: docField(one, "q") ?? {},
+        hint: one.hint,
+        collation: one.collation,
+      };
     }
     case "aggregate": {
       const stages = Array.isArray(command.pipeline) ? command.pipeline as Doc[] : [];
       const filter = isDoc(stages[0]?.$match) ? stages[0]!.$match as Doc : {};
-      return { ...none, filter, hint: command.hint };
+      return { ...none, filter, hint: command.hint, collation: command.collation };
     }
     default:
       throw new CommandError(
@@ -72,14 +85,20 @@ function stageOf(collection: Collection | undefined, plan: Plan): Doc {
   const direction = plan.reverse ? "backward" : "forward";
   if (!plan.index) return { stage: "COLLSCAN", direction };
   const id = plan.index === "_id";
-  const spec = plan.index === "_id" ? { name: "_id_", key: { _id: 1 } } : plan.index.spec;
+  const spec: IndexSpec = plan.index === "_id"
+    ? { v: 2, name: "_id_", key: { _id: 1 }, unique: true }
+    : plan.index.spec;
   return {
     stage: "FETCH",
     inputStage: {
       stage: "IXSCAN",
       keyPattern: spec.key,
       indexName: spec.name,
-      isMultiKey: !id && (plan.index as { multikey: boolean }).multikey,
+      isMultiKey: !id && (plan.index as Index).multikey,
+      isUnique: !!spec.unique,
+      isSparse: !!spec.sparse,
+      isPartial: spec.partialFilterExpression !== undefined,
+      indexVersion: 2,
       direction,
     },
   };
@@ -92,9 +111,9 @@ export async function explain({ services, body, db }: CommandContext): Promise<D
   if (!isDoc(command)) throw wrongType("explain", command, "object");
   const name = command[Object.keys(command)[0] ?? ""];
   if (typeof name !== "string") throw wrongType("explain", name, "string");
-  const { filter, sort, hint, skip, limit } = parts(command);
+  const { filter, sort, skip, limit, ...options } = parts(command);
   const collection = services.catalog.find(db, name);
-  const selection = await select(collection, filter, { sort, hint });
+  const selection = await select(collection, filter, { sort, ...options });
   const read = stageOf(collection, selection.plan);
   const winningPlan = selection.plan.sorted
     ? read

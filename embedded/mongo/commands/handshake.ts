@@ -6,6 +6,8 @@ import { hostname } from "node:os";
 import { UUID } from "bson";
 import { CommandError } from "../errors.ts";
 import { MAX_DOCUMENT } from "../collection.ts";
+import { listField } from "../options.ts";
+import { SESSION_MINUTES } from "../sessions.ts";
 import { MAX_MESSAGE } from "../wire.ts";
 import type { Command, CommandContext } from "./context.ts";
 
@@ -31,7 +33,7 @@ function hello({ connectionId }: CommandContext, legacy: boolean) {
     maxMessageSizeBytes: MAX_MESSAGE,
     maxWriteBatchSize: MAX_WRITE_BATCH,
     localTime: new Date(),
-    logicalSessionTimeoutMinutes: 30,
+    logicalSessionTimeoutMinutes: SESSION_MINUTES,
     connectionId,
     minWireVersion: 0,
     maxWireVersion: 21,
@@ -82,12 +84,21 @@ export const handshakeCommands: Record<string, Command> = {
   buildinfo: buildInfo,
   startSession: () => ({
     id: { id: new UUID() },
-    timeoutMinutes: 30,
+    timeoutMinutes: SESSION_MINUTES,
   }),
-  endSessions: nothing,
-  refreshSessions: nothing,
+  endSessions: ({ services, body }) => {
+    for (const id of listField(body, "endSessions")) services.sessions.ended(id);
+    return {};
+  },
+  refreshSessions: ({ services, body }) => {
+    for (const id of listField(body, "refreshSessions")) services.sessions.used(id);
+    return {};
+  },
   killSessions: nothing,
-  killAllSessions: nothing,
+  killAllSessions: ({ services }) => {
+    services.sessions.clear();
+    return {};
+  },
   commitTransaction: noTransaction,
   abortTransaction: noTransaction,
   connectionStatus: () => ({

@@ -6,7 +6,7 @@
 import { ObjectId } from "bson";
 import { decode, type Doc, encode } from "../bson_view.ts";
 import type { Catalog } from "../catalog.ts";
-import { type Collection, encodeDocument, type Row } from "../collection.ts";
+import { type Collection, duplicate, encodeDocument, type Row } from "../collection.ts";
 import { equal, isDoc } from "../compare.ts";
 import { CommandError } from "../errors.ts";
 import { language } from "../expressions.ts";
@@ -124,10 +124,10 @@ async function mergeInto(
       } else if (whenMatched === "replace") after = { ...doc, _id: before._id };
       else if (whenMatched === "merge") after = { ...before, ...doc, _id: before._id };
       else if (whenMatched === "fail") {
-        throw new CommandError(
-          "DuplicateKey",
-          `$merge found a document whose ${on.join(", ")} the target has`,
-        );
+        const key = Object.fromEntries(on.map((name) => [name, 1]));
+        const value = on.map((name) => [name, valueAt(doc, name.split(".")) ?? null]);
+        const name = on.join() === "_id" ? "_id_" : on.map((field) => `${field}_1`).join("_");
+        throw duplicate(collection.ns, { name, key }, Object.fromEntries(value));
       } else continue;
       if (!equal(after._id, before._id)) {
         throw new CommandError(

@@ -5,22 +5,17 @@
  */
 import { decode, type Doc } from "../bson_view.ts";
 import { checkId, type Collection, encodeDocument, type Row } from "../collection.ts";
+import { within } from "../collation.ts";
 import { isDoc, typeName } from "../compare.ts";
 import { CommandError } from "../errors.ts";
-import {
-  checkCollation,
-  checkFields,
-  collectionName,
-  docField,
-  flag,
-  listField,
-  wrongType,
-} from "../options.ts";
+import { checkFields, collectionName, docField, flag, listField, wrongType } from "../options.ts";
 import { isNum, toNumber } from "../numbers.ts";
 import { compileProjection } from "../projection.ts";
-import { compileUpdate, type Update, upsertDocument } from "../updater.ts";
+import { checkStageNames, compileUpdate, type Update, upsertDocument } from "../updater.ts";
 import type { CommandContext } from "./context.ts";
-import { limited, selected, selectForWrite } from "./query.ts";
+import { variablesOf } from "../expressions.ts";
+import type { Check } from "../validation.ts";
+import { limited, selected, selectForWrite } from "./selection.ts";
 import { checkBatch, writeError } from "./write_errors.ts";
 
 /** Refuse what a statement of a bulk write does not have. */
@@ -33,7 +28,6 @@ function checkStatement(statement: Doc, command: string, list: string, allowed: 
       );
     }
   }
-  checkCollation(statement.collation);
 }
 
 function required(statement: Doc, name: string, where: string): unknown {
@@ -59,12 +53,16 @@ export function writeUpdated(
   row: Row,
   update: Update,
   filter: Doc,
-): { changed: boolean; bytes: Uint8Array; doc: Doc } {
+  check: Check | undefined,
+): { changed: boolean; bytes: Uint8Array } {
   const doc = update.apply(decode(row.doc), filter, false);
   const bytes = encodeDocument(doc);
   const changed = !sameBytes(bytes, row.doc);
-  if (changed) collection.replace(row, bytes, doc);
-  return { changed, bytes, doc };
+  if (changed) {
+    check?.(doc, () => decode(row.doc));
+    collection.replace(row, bytes, doc);
+  }
+  return { changed, bytes };
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
@@ -74,9 +72,15 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** Insert what an upsert makes; returns the document. */
-export function writeUpserted(collection: Collection, filter: Doc, update: Update): Doc {
+export function writeUpserted(
+  collection: Collection,
+  filter: Doc,
+  update: Update,
+  check: Check | undefined,
+): Doc {
   const doc = upsertDocument(filter, update);
   checkId(doc._id);
+  check?.(doc);
   collection.insert(encodeDocument(doc));
   return doc;
 }
@@ -90,11 +94,18 @@ interface UpdateTotals {
 /** `update`: change documents, one statement after another. */
 export async function update(context: CommandContext): Promise<Doc> {
   const { body } = context;
-  checkFields(body, ["updates", "ordered", "bypassDocumentValidation", "let"]);
+  checkFields(body, [
+    "updates",
+    "ordered",
+    "bypassDocumentValidation",
+    "bypassEmptyTsReplacement",
+    "let",
+  ]);
   const name = collectionName(body);
   const statements = listField(body, "updates");
   checkBatch(statements.length);
-  const variables = docField(body, "let");
+  const variables = await variablesOf(docField(body, "let"));
+  for (const statement of statements) if (isDoc(statement)) checkStageNames(statement.u);
   const totals: UpdateTotals = { n: 0, nModified: 0, upserted: [] };
   const writeErrors: Doc[] = [];
   for (let i = 0; i < statements.length; i++) {
@@ -146,6 +157,7 @@ async function updateStatement(
     required(statement, "u", "update.updates"),
     statement.arrayFilters,
     { ...variables, ...constants },
+    flag(context.body.bypassEmptyTsReplacement),
   );
   const multi = flag(statement.multi);
   if (multi && change.replacement) {
@@ -155,24 +167,30 @@ async function updateStatement(
     );
   }
   const upsert = flag(statement.upsert);
-  const { collection: existing, selection } = await selectForWrite(context, name, filter, {
+  const { collection: existing, selection, check } = await selectForWrite(context, name, filter, {
     hint: statement.hint,
     variables,
+    collation: statement.collation,
   });
   // No `await` from here on: finding and changing are one step to all other clients.
   const { services: { catalog }, db } = context;
   const collection = upsert ? catalog.ensure(db, name) : existing;
   if (!collection) return;
-  const found = existing ? matching(collection, selection, multi ? 0 : 1, context.body) : [];
-  for (const row of found) {
-    totals.n++;
-    if (writeUpdated(collection, row, change, filter).changed) totals.nModified++;
-  }
-  if (!found.length && upsert) {
-    const doc = writeUpserted(collection, filter, change);
-    totals.n++;
-    totals.upserted.push({ index, _id: doc._id });
-  }
+  within(selection.order, () => {
+    const found = existing ? matching(collection, selection, multi ? 0 : 1, context.body) : [];
+    let changed = 0;
+    for (const row of found) {
+      if (writeUpdated(collection, row, change, filter, check).changed) changed++;
+    }
+    // A statement that failed counts for nothing, even if it had changed some.
+    totals.n += found.length;
+    totals.nModified += changed;
+    if (!found.length && upsert) {
+      const doc = writeUpserted(collection, filter, change, check);
+      totals.n++;
+      totals.upserted.push({ index, _id: doc._id });
+    }
+  });
 }
 
 /** All rows first, then the changes: a changed key must not bring a document up a second time. */
@@ -208,7 +226,7 @@ export async function remove(context: CommandContext): Promise<Doc> {
   const name = collectionName(body);
   const statements = listField(body, "deletes");
   checkBatch(statements.length);
-  const variables = docField(body, "let");
+  const variables = await variablesOf(docField(body, "let"));
   const writeErrors: Doc[] = [];
   let n = 0;
   for (let i = 0; i < statements.length; i++) {
@@ -230,6 +248,7 @@ export async function remove(context: CommandContext): Promise<Doc> {
       const { collection, selection } = await selectForWrite(context, name, filter, {
         hint: statement.hint,
         variables,
+        collation: statement.collation,
       });
       if (!collection) continue;
       if (count === 0 && !Object.keys(filter).length) {
@@ -265,9 +284,11 @@ export async function findAndModify(context: CommandContext): Promise<Doc> {
     "fields",
     "upsert",
     "bypassDocumentValidation",
+    "bypassEmptyTsReplacement",
     "arrayFilters",
     "let",
     "hint",
+    "collation",
   ], ["stmtId"]);
   const name = collectionName(body);
   const removing = flag(body.remove);
@@ -286,44 +307,50 @@ export async function findAndModify(context: CommandContext): Promise<Doc> {
     );
   }
   const filter = docField(body, "query") ?? {};
-  const variables = docField(body, "let");
-  const change = removing
-    ? undefined
-    : await compileUpdate(body.update, body.arrayFilters, variables);
+  const variables = await variablesOf(docField(body, "let"));
+  const change = removing ? undefined : await compileUpdate(
+    body.update,
+    body.arrayFilters,
+    variables,
+    flag(body.bypassEmptyTsReplacement),
+  );
   const projection = await compileProjection(docField(body, "fields"), filter, variables);
-  const { collection: existing, selection } = await selectForWrite(context, name, filter, {
+  const { collection: existing, selection, check } = await selectForWrite(context, name, filter, {
     sort: docField(body, "sort"),
     hint: body.hint,
     variables,
+    collation: body.collation,
   });
   // No `await` from here on: two clients never get the same document to claim.
   const collection = upsert ? services.catalog.ensure(db, name) : existing;
-  const row = existing ? matching(existing, selection, 1, body)[0] : undefined;
-  const shown = (doc: Doc) => projection ? projection(doc) : doc;
-  if (!row || !collection) {
-    if (!upsert || !collection) {
+  return within(selection.order, () => {
+    const row = existing ? matching(existing, selection, 1, body)[0] : undefined;
+    const shown = (doc: Doc) => projection ? projection(doc) : doc;
+    if (!row || !collection) {
+      if (!upsert || !collection) {
+        return {
+          lastErrorObject: { n: 0, ...(removing ? {} : { updatedExisting: false }) },
+          value: null,
+        };
+      }
+      const doc = writeUpserted(collection, filter, change!, check);
       return {
-        lastErrorObject: { n: 0, ...(removing ? {} : { updatedExisting: false }) },
-        value: null,
+        lastErrorObject: { n: 1, updatedExisting: false, upserted: doc._id },
+        value: wantsNew ? shown(doc) : null,
       };
     }
-    const doc = writeUpserted(collection, filter, change!);
+    const before = decode(row.doc);
+    if (removing) {
+      const value = shown(before);
+      collection.remove(row);
+      return { lastErrorObject: { n: 1 }, value };
+    }
+    // The positional projection refers to the document as it was found.
+    const value = wantsNew ? undefined : shown(before);
+    const { bytes } = writeUpdated(collection, row, change!, filter, check);
     return {
-      lastErrorObject: { n: 1, updatedExisting: false, upserted: doc._id },
-      value: wantsNew ? shown(doc) : null,
+      lastErrorObject: { n: 1, updatedExisting: true },
+      value: wantsNew ? shown(decode(bytes)) : value,
     };
-  }
-  const before = decode(row.doc);
-  if (removing) {
-    const value = shown(before);
-    collection.remove(row);
-    return { lastErrorObject: { n: 1 }, value };
-  }
-  // The positional projection refers to the document as it was found.
-  const value = wantsNew ? undefined : shown(before);
-  const { bytes } = writeUpdated(collection, row, change!, filter);
-  return {
-    lastErrorObject: { n: 1, updatedExisting: true },
-    value: wantsNew ? shown(decode(bytes)) : value,
-  };
+  });
 }

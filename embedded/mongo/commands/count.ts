@@ -1,0 +1,88 @@
+/**
+ * `count` and `distinct`.
+ * https://www.mongodb.com/docs/manual/reference/command/nav-aggregation/
+ * @module
+ */
+import { decode, type Doc } from "../bson_view.ts";
+import { within } from "../collation.ts";
+import { MAX_DOCUMENT } from "../collection.ts";
+import { compare, RANK, rankOf } from "../compare.ts";
+import { CommandError } from "../errors.ts";
+import { Identities } from "../identities.ts";
+import { isNum, toNumber } from "../numbers.ts";
+import { checkFields, collectionName, countField, docField, wrongType } from "../options.ts";
+import { walkPath } from "../paths.ts";
+import type { Match } from "../scan.ts";
+import { resolveView } from "../views.ts";
+import type { CommandContext, CommandResult } from "./context.ts";
+import { countSelected, limited, select, selected } from "./selection.ts";
+import { findStages, viewDocuments } from "./view_reads.ts";
+
+/** `count`. */
+export async function count(context: CommandContext): Promise<CommandResult> {
+  const { services, body, db } = context;
+  checkFields(body, ["query", "limit", "skip", "hint", "fields", "collation"]);
+  const name = collectionName(body);
+  const skip = countField(body, "skip", 0);
+  // A negative limit means its absolute value here.
+  const limit = isNum(body.limit) ? Math.abs(Math.trunc(toNumber(body.limit))) : 0;
+  const view = resolveView(services.catalog, db, name);
+  if (view) {
+    const filter = docField(body, "query");
+    const stages = findStages({ count: name, ...(filter ? { filter } : {}), skip, limit });
+    const [result] = await viewDocuments(context, view, [...stages, { $count: "n" }]);
+    return { n: result?.n ?? 0 };
+  }
+  const collection = services.catalog.find(db, name);
+  const selection = await select(collection, docField(body, "query") ?? {}, {
+    hint: body.hint,
+    collation: body.collation,
+  });
+  return { n: countSelected(collection, selection, skip, limit, limited(body)) };
+}
+
+/** `distinct`: the values of a field, each once, in order. */
+export async function distinct(context: CommandContext): Promise<CommandResult> {
+  const { services, body, db } = context;
+  checkFields(body, ["key", "query", "hint", "collation"]);
+  const name = collectionName(body);
+  const { key } = body;
+  if (typeof key !== "string") throw wrongType("distinct.key", key, "string");
+  if (key === "") {
+    throw new CommandError("Location40352", "FieldPath cannot be constructed with empty string");
+  }
+  const view = resolveView(services.catalog, db, name);
+  const query = docField(body, "query") ?? {};
+  const collection = view ? undefined : services.catalog.find(db, name);
+  const selection = await select(collection, query, {
+    hint: view ? undefined : body.hint,
+    collation: body.collation,
+  });
+  const documents = view
+    ? await viewDocuments(context, view, [{ $match: query }])
+    : decoded(selected(collection, selection, 0, 0, limited(body)));
+  const path = key.split(".");
+  const identities = new Identities(selection.order);
+  const found = new Map<string, unknown>();
+  let size = 0;
+  for (const doc of documents) {
+    walkPath(doc, path, true, (value) => {
+      if (value === undefined || (Array.isArray(value) && rankOf(value) === RANK.array)) {
+        return false;
+      }
+      const text = identities.of(value);
+      if (found.has(text)) return false;
+      found.set(text, value);
+      size += text.length;
+      if (size > MAX_DOCUMENT) {
+        throw new CommandError("Location17217", "distinct too big, 16mb cap");
+      }
+      return false;
+    });
+  }
+  return { values: within(selection.order, () => [...found.values()].sort(compare)) };
+}
+
+function* decoded(found: Iterable<Match>): Generator<Doc, void> {
+  for (const { row, doc } of found) yield doc ?? decode(row.doc);
+}

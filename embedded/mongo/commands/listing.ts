@@ -1,0 +1,31 @@
+/** What the commands of collections and of indexes share. @module */
+import { type Doc, encode } from "../bson_view.ts";
+import type { Collection } from "../collection.ts";
+import { FIRST_BATCH } from "../cursors.ts";
+import { CommandError } from "../errors.ts";
+import { collectionName, countField, docField } from "../options.ts";
+import { cursorBody } from "../wire.ts";
+import type { CommandContext, CommandResult } from "./context.ts";
+
+/**
+ * The collection that a command names.
+ * @throws CommandError NamespaceNotFound
+ */
+export function existing({ services, body, db }: CommandContext): Collection {
+  const name = collectionName(body);
+  const collection = services.catalog.find(db, name);
+  if (!collection) throw new CommandError("NamespaceNotFound", `ns does not exist: ${db}.${name}`);
+  return collection;
+}
+
+/** The first batch of a list of documents, and a cursor for the rest. */
+export function listed(
+  { services, body }: CommandContext,
+  documents: Doc[],
+  ns: string,
+): CommandResult {
+  const size = countField(docField(body, "cursor") ?? {}, "batchSize", FIRST_BATCH);
+  const source = documents.map(encode)[Symbol.iterator]() as Iterator<Uint8Array, void>;
+  const { batch, id } = services.cursors.start(ns, source, size, { limit: documents.length || 1 });
+  return cursorBody("firstBatch", batch, id, ns);
+}
