@@ -3,6 +3,8 @@
  * broker for tests.
  */
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { DatabaseSync } from "node:sqlite";
 import {
   connectProbe,
   eventually,
@@ -26,7 +28,6 @@ async function setup() {
   const cable = stack.use(layCable(amqpUrl));
   const directory = await Deno.makeTempDir();
   stack.defer(() => Deno.remove(directory, { recursive: true }));
-  const running: Running[] = [];
   const ports: Partial<Record<Service, number>> = {};
   const fixed: Record<Service, string[]> = {
     datagen: ["--database", `${directory}/objects.db`],
@@ -34,49 +35,337 @@ async function setup() {
     processor: [],
     statistics: ["--database", `${directory}/stats.db`],
   };
-
-  /** Starts a service and waits until it is ready; started again it has the same port. */
-  async function start(
-    service: Service,
-    args: string[] = [],
-    env: Record<string, string> = {},
-  ): Promise<Running> {
-    const port = ports[service] ?? 0;
-    const withPort = ["datagen", "statistics"].includes(service) ? ["--port", `${port}`] : [];
-    const process = stack.use(
-      startTool("pipeline", service, [...fixed[service], ...withPort, ...args], {
-        AMQP_URL: cable.url,
-        ...env,
-      }),
-    );
-    running.push(process);
-    if (withPort.length > 0) {
-      const [, found] = await process.seen(/http:\/\/127\.0\.0\.1:(\d+)/);
-      ports[service] = Number(found);
-    }
-    return process;
-  }
   const url = (service: Service) => `http://127.0.0.1:${ports[service]}`;
   const owned = stack.move();
   return {
     cable,
     probe,
     directory,
-    running,
-    start: async (...args: Parameters<typeof start>) => {
-      const process = await start(...args);
-      owned.use(process);
+    url,
+    /** Starts a service; one with a port is then ready, and has the same port when it is started again. */
+    async start(
+      service: Service,
+      args: string[] = [],
+      env: Record<string, string> = {},
+    ): Promise<Running> {
+      const port = ["datagen", "statistics"].includes(service)
+        ? ["--port", `${ports[service] ?? 0}`]
+        : [];
+      const process = owned.use(
+        startTool("pipeline", service, [...fixed[service], ...port, ...args], {
+          AMQP_URL: cable.url,
+          ...env,
+        }),
+      );
+      if (port.length > 0) {
+        const [, found] = await process.seen(/http:\/\/127\.0\.0\.1:(\d+)/);
+        ports[service] = Number(found);
+      }
       return process;
     },
-    url,
     async post(query = "", body?: BodyInit): Promise<PipelineObject[]> {
-      const response = await fetch(`${url("datagen")}/api/objects${query}`, { method: "POST", body });
-      assert.equal(response.status, 201);
-      return [await response.json()].flat();
+      const answer = await fetch(`${url("datagen")}/api/objects${query}`, { method: "POST", body });
+      assert.equal(answer.status, 201);
+      return [await answer.json()].flat();
     },
     async statistics(): Promise<Statistics> {
       return await (await fetch(`${url("statistics")}/api/statistics`)).json();
     },
+    /** Publishes a body as it is to the pipeline's exchange. */
+    publish(key: string, body: string, messageId: string = crypto.randomUUID()) {
+      probe.channel.publish("ebs", key, Buffer.from(body), { persistent: true, messageId });
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
+
+/** A processor that does nothing, fast. */
+const idle = ["--work", "0", "--concurrency", "20"];
+
+const done = (objects: number) => ({
+  objects,
+  tasks: {
+    created: 3 * objects,
+    started: 3 * objects,
+    finished: 3 * objects,
+    failed: 0,
+    inProgress: 0,
+  },
+});
+
+Deno.test("an object goes through all four services, started in any order, and stats.db shows it", async () => {
+  await using test = await setup();
+  await test.start("statistics");
+  await test.start("processor", idle);
+  await test.start("datagen");
+  const [object] = await test.post("", JSON.stringify({ some: "content" }));
+  assert.deepEqual(object!.content, { some: "content" });
+  await test.start("distributor");
+  await eventually(async () => {
+    const { objects, tasks } = await test.statistics();
+    assert.deepEqual({ objects, tasks }, done(1));
+  });
+  using database = new DatabaseSync(`${test.directory}/stats.db`);
+  const rows = database.prepare("SELECT * FROM statistics").all();
+  assert.deepEqual(rows.slice(0, 6).map(({ name, value }) => [name, value]), [
+    ["objects", 1],
+    ["tasks created", 3],
+    ["tasks started", 3],
+    ["tasks finished", 3],
+    ["tasks failed", 0],
+    ["tasks in progress", 0],
+  ]);
+  const metrics = await (await fetch(`${test.url("statistics")}/metrics`)).text();
+  assert.match(metrics, /^pipeline_tasks_finished_total 3$/m);
+});
+
+Deno.test("every service waits for the broker, and what was posted meanwhile is not lost", async () => {
+  await using test = await setup();
+  test.cable.cut("down");
+  await test.start("datagen");
+  const others = [
+    await test.start("distributor"),
+    await test.start("processor", idle),
+    await test.start("statistics"),
+  ];
+  for (const service of others) await service.seen(/Waiting for the broker/);
+  await test.post("?count=20");
+  const health = await (await fetch(`${test.url("datagen")}/health`)).json();
+  assert.deepEqual(health, { status: "ok", unpublished: 20 });
+  test.cable.plug();
+  await eventually(async () => assert.equal((await test.statistics()).tasks.finished, 60));
+});
+
+Deno.test("kill -9 of each service and a broker that goes away in the middle of 1,000 objects: all is counted once", async () => {
+  await using test = await setup();
+  const services = {
+    datagen: await test.start("datagen"),
+    distributor: await test.start("distributor"),
+    processor: await test.start("processor", idle),
+    statistics: await test.start("statistics"),
+  };
+  await test.post("?count=1000");
+  async function restart(service: Service) {
+    services[service].kill("SIGKILL");
+    await services[service].ended();
+    services[service] = await test.start(service, service === "processor" ? idle : []);
+  }
+  const reached = (finished: number) =>
+    eventually(async () => assert((await test.statistics()).tasks.finished >= finished));
+  // Its outbox is hardly begun.
+  await restart("datagen");
+  await reached(100);
+  await restart("distributor");
+  await reached(400);
+  await restart("processor");
+  await reached(700);
+  await restart("statistics");
+  await reached(1000);
+  test.cable.cut("down");
+  for (const service of Object.values(services)) await service.seen(/Reconnecting/);
+  test.cable.plug();
+  await eventually(async () => {
+    const { objects, tasks } = await test.statistics();
+    assert.deepEqual({ objects, tasks }, done(1000));
+  }, 60_000);
+  for (const queue of ["distributor_consume", "process_consume", "process_failed"]) {
+    assert.equal(await test.probe.count(queue), 0, queue);
+  }
+});
+
+Deno.test("a task that fails is tried again, then in process_failed, and holds up none behind it", async () => {
+  await using test = await setup();
+  const handler = `${test.directory}/handler.ts`;
+  await Deno.writeTextFile(
+    handler,
+    `export async function process({ content }, { attempt, progress, signal }) {
+      progress(0.5);
+      if (content.wrong) throw new Error("wrong content, attempt " + attempt);
+      if (content.slow) await new Promise((resolve) => signal.addEventListener("abort", resolve));
+    }`,
+  );
+  await test.start("datagen");
+  await test.start("distributor", ["--tasks", "1"]);
+  await test.start("statistics");
+  await test.start("processor", [
+    "--handler",
+    handler,
+    "--max-attempts",
+    "2",
+    "--time-limit",
+    "0.2",
+  ]);
+  const [wrong] = await test.post("", '{"wrong":true}');
+  const [slow] = await test.post("", '{"slow":true}');
+  await test.post("?count=10", "{}");
+  await eventually(async () => assert.equal((await test.statistics()).tasks.finished, 10));
+  await eventually(async () => assert.equal((await test.statistics()).tasks.failed, 2));
+  const dead = [await test.probe.take("process_failed"), await test.probe.take("process_failed")];
+  const of = (object: PipelineObject) =>
+    dead.find(({ content }) => JSON.parse(content.toString()).data.object.id === object.id)!;
+  const { headers } = of(wrong!).properties;
+  assert.equal(headers!["x-reason"], "wrong content, attempt 2");
+  assert.equal(headers!["x-attempts"], 2);
+  assert.equal(headers!["x-original-exchange"], "ebs");
+  assert.equal(headers!["x-original-routing-key"], "task-requests");
+  const event = JSON.parse(of(wrong!).content.toString());
+  assert.equal(event.type, "TASK_CREATED");
+  assert.deepEqual(event.data.object, wrong);
+  assert.equal(of(slow!).properties.headers!["x-reason"], "the work took longer than 0.2 s");
+  assert.deepEqual((await test.statistics()).tasks, {
+    created: 12,
+    started: 12,
+    finished: 10,
+    failed: 2,
+    inProgress: 0,
+  });
+});
+
+Deno.test("Ctrl-C gives a task in the middle of its work back, also with the broker away", async () => {
+  await using test = await setup();
+  await test.start("datagen");
+  await test.start("distributor", ["--tasks", "1"]);
+  await test.start("statistics");
+  const first = await test.start("processor", ["--work", "60"]);
+  await test.post();
+  await eventually(async () => assert.equal((await test.statistics()).tasks.inProgress, 1));
+  first.kill("SIGINT");
+  assert.equal((await first.ended()).code, 0);
+  const second = await test.start("processor", ["--work", "60"]);
+  await eventually(async () => assert.equal(await test.probe.count("process_consume"), 0));
+  test.cable.cut("down");
+  await second.seen(/Reconnecting/);
+  second.kill("SIGINT");
+  assert.equal((await second.ended()).code, 0);
+  test.cable.plug();
+  await test.start("processor", idle);
+  await eventually(async () => assert.equal((await test.statistics()).tasks.finished, 1));
+});
+
+Deno.test("an event that comes twice, late or in another order is counted once", async () => {
+  await using test = await setup();
+  await (await test.start("statistics")).seen(/Counting events/); // bound to the exchange
+  const object = { id: crypto.randomUUID(), name: "twice", content: null };
+  const task = { id: `${object.id}.1`, object };
+  const event = (type: string, time: string, data: unknown) =>
+    JSON.stringify({
+      specversion: "1.0",
+      type,
+      id: `${type}-${time}`,
+      source: "/test",
+      time,
+      data,
+    });
+  const events = [
+    event("TASK_FINISHED", "2026-01-01T00:00:05Z", { task, processor: "p", attempt: 1, spent: 3 }),
+    event("TASK_CREATED", "2026-01-01T00:00:01Z", task),
+    event("OBJECT_CREATED", "2026-01-01T00:00:00Z", object),
+    event("TASK_STARTED", "2026-01-01T00:00:02Z", { task, processor: "p", attempt: 1, spent: 0 }),
+  ];
+  for (const body of [...events, ...events.toReversed()]) test.publish("processing", body);
+  await eventually(async () => {
+    const statistics = await test.statistics();
+    assert.equal(statistics.tasks.finished, 1);
+    assert.deepEqual(statistics, {
+      objects: 1,
+      tasks: { created: 1, started: 1, finished: 1, failed: 0, inProgress: 0 },
+      createdToStarted: { mean: 1, p50: 1, p95: 1, max: 1 },
+      startedToFinished: { mean: 3, p50: 3, p95: 3, max: 3 },
+    });
+  });
+});
+
+Deno.test("what is no event of the pipeline is dead-lettered with the reason, and life goes on", async () => {
+  await using test = await setup();
+  await (await test.start("statistics")).seen(/Counting events/); // bound to the exchange
+  const good = {
+    specversion: "1.0",
+    type: "OBJECT_CREATED",
+    id: "1",
+    source: "/test",
+    time: "2026-01-01T00:00:00Z",
+    data: { id: 7, name: "numbered by another producer", content: 1 },
+  };
+  const bad: [string, RegExp][] = [
+    ["hello...", /^the body is not JSON/],
+    ["null", /^the body is no CloudEvent/],
+    [
+      JSON.stringify({ ...good, specversion: "2.0" }),
+      /^CloudEvents version "2.0" is not supported/,
+    ],
+    [
+      JSON.stringify({ ...good, type: "OBJECT_DELETED" }),
+      /^event type "OBJECT_DELETED" is not one/,
+    ],
+    [JSON.stringify({ ...good, data: { id: 7 } }), /^OBJECT_CREATED: data\.name: /],
+    [JSON.stringify({ ...good, time: "yesterday" }), /^OBJECT_CREATED: time: /],
+  ];
+  for (const [body] of bad) test.publish("objects", body);
+  test.publish("objects", JSON.stringify(good));
+  await eventually(async () => assert.equal((await test.statistics()).objects, 1));
+  for (const [body, reason] of bad) {
+    const dead = await test.probe.take("statistics.dlq");
+    assert.equal(dead.content.toString(), body);
+    assert.match(dead.properties.headers!["x-reason"], reason);
+  }
+});
+
+Deno.test("datagen answers bad requests with 4xx and a message", async () => {
+  await using test = await setup();
+  await test.start("datagen");
+  const api = `${test.url("datagen")}/api/objects`;
+  const post = (query: string, body?: BodyInit) => fetch(api + query, { method: "POST", body });
+  const cases: [() => Promise<Response>, number, RegExp][] = [
+    [() => post("", "{"), 400, /^the body is not JSON/],
+    [() => post("?count=-1"), 400, /^count: expected a whole number from 1 to 10000, not '-1'/],
+    [() => post("?count=1.5"), 400, /^count: /],
+    [() => post("?count="), 400, /^count: /],
+    [() => post("", new Uint8Array(10_000_000)), 413, /^the body is larger than 1048576 bytes/],
+    [() => post("", new Blob([new Uint8Array(10_000_000)]).stream()), 413, /^the body is larger/],
+    [() => fetch(`${api}/unknown`), 404, /^there is no object 'unknown'/],
+    [() => fetch(`${api}?limit=0`), 400, /^limit: /],
+    [() => fetch(`${test.url("datagen")}/api`), 404, /^GET \/api: /],
+  ];
+  for (const [request, status, error] of cases) {
+    const answer = await request();
+    const body = await answer.json();
+    assert.equal(answer.status, status, body.error);
+    assert.match(body.error, error);
+  }
+  const [object] = await test.post();
+  assert.deepEqual(await (await fetch(`${api}/${object!.id}`)).json(), object);
+  const three = await test.post("?count=3", '"text"');
+  assert.deepEqual(await (await fetch(api)).json(), [...three.toReversed(), object]);
+});
+
+Deno.test("what a service cannot use is one clear line and the right exit code", async () => {
+  await using test = await setup();
+  const port = (await test.start("datagen"), new URL(test.url("datagen")).port);
+  const empty = `${test.directory}/empty.ts`;
+  await Deno.writeTextFile(empty, "export const other = 1;");
+  const cases: [Service, string[], number, RegExp][] = [
+    [
+      "datagen",
+      ["--port", port],
+      1,
+      /^Cannot listen on 127\.0\.0\.1:\d+: .*Choose another --port\n$/,
+    ],
+    [
+      "datagen",
+      ["--database", "/nowhere/x.db"],
+      1,
+      /^Cannot open the database '\/nowhere\/x\.db': /,
+    ],
+    ["processor", ["--handler", "missing.ts"], 2, /^--handler: cannot load 'missing\.ts': /],
+    ["processor", ["--handler", empty], 2, /exports no function 'process'; it exports: other\n$/],
+    ["processor", ["--work", "5-3"], 2, /^--work: expected seconds as MIN-MAX/],
+    ["distributor", ["--tasks", "0"], 2, /^--tasks: expected a whole number from 1/],
+    ["statistics", ["--port", "x"], 2, /^--port: expected a whole number/],
+  ];
+  for (const [service, args, code, error] of cases) {
+    await using process = startTool("pipeline", service, args, { AMQP_URL: test.cable.url });
+    const ended = await process.ended();
+    assert.match(ended.stderr, error);
+    assert.equal(ended.code, code);
+  }
+});

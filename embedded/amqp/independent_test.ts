@@ -1,4 +1,4 @@
-/** Clients that are not ours, as a user has them installed; where one is missing its test says so and is skipped. */
+/** Clients that are not ours, as a user has them installed; where one is missing its test says so and ends, in CI it fails. */
 import assert from "node:assert/strict";
 import { startBroker } from "./mod.ts";
 
@@ -16,6 +16,7 @@ async function run(command: string, ...args: string[]): Promise<string | undefin
 
 async function missing(command: string, ...args: string[]): Promise<boolean> {
   const found = await run(command, ...args).catch(() => undefined);
+  if (found === undefined && Deno.env.get("CI")) assert.fail(`${command} does not work here`);
   if (found === undefined) console.log(`${command} ${args.join(" ")} does not work here: skipped`);
   return found === undefined;
 }
