@@ -69,7 +69,6 @@ export async function createPublisher(
   { declare, timeout = 10_000, signal }: PublisherOptions = {},
 ): Promise<Publisher> {
   const unconfirmed = new Set<Unconfirmed>();
-  const byId = new Map<string, Unconfirmed>();
   let bytes = 0;
   let channel: ConfirmChannel | undefined;
   let failure: Error | undefined;
@@ -78,7 +77,6 @@ export async function createPublisher(
 
   function settle(message: Unconfirmed, error?: Error) {
     if (!unconfirmed.delete(message)) return;
-    byId.delete(message.options.messageId!);
     bytes -= message.content.length;
     if (error) message.reject(error);
     else message.resolve();
@@ -92,6 +90,19 @@ export async function createPublisher(
 
   function settleAll(error: Error) {
     for (const message of [...unconfirmed]) settle(message, error);
+  }
+
+  /** A return names no delivery tag. Those with the same id and target come back in the order in which they went out. */
+  function markUnroutable({ fields, properties }: AmqpMessage) {
+    for (const message of unconfirmed) {
+      if (
+        message.options.messageId === properties.messageId && !message.unroutable &&
+        message.exchange === fields.exchange && message.routingKey === fields.routingKey
+      ) {
+        message.unroutable = true;
+        return;
+      }
+    }
   }
 
   const hasRoom = () => unconfirmed.size < WINDOW_MESSAGES && bytes < WINDOW_BYTES;
@@ -139,10 +150,7 @@ export async function createPublisher(
     keepChannel(broker, {
       open: broker.createConfirmChannel,
       async setUp(opened) {
-        opened.on("return", (returned: AmqpMessage) => {
-          const message = byId.get(returned.properties.messageId);
-          if (message) message.unroutable = true;
-        });
+        opened.on("return", markUnroutable);
         await declare?.(opened);
         channel = opened;
         for (const message of unconfirmed) send(message);
@@ -202,7 +210,6 @@ export async function createPublisher(
           reject,
         };
         unconfirmed.add(message);
-        byId.set(options.messageId, message);
         bytes += content.length;
         if (channel) send(message);
       });
