@@ -153,7 +153,8 @@ async function replay(work: Work): Promise<void> {
         underway.set(key, settled);
       }
     } catch (error) {
-      problems.push((error as Error).message);
+      const hint = "replay again for the rest; some may come twice, with the same message id";
+      problems.push(`${(error as Error).message}; ${hint}`);
     }
     await Promise.all(underway.values());
     for (const [target, count] of sent) {

@@ -33,15 +33,17 @@ export async function openQueue(
   timeout: number,
 ): Promise<Reader | undefined> {
   async function answered<T>(work: Promise<T>): Promise<T> {
+    let why = `${broker.name} does not answer`;
+    let code: number | undefined;
     try {
       const answer = await within(timeout, work);
       if (answer !== undefined) return answer;
     } catch (error) {
-      throw Object.assign(new Error(`Cannot read '${name}': ${brokerText(error)}`), {
-        code: (error as { code?: number }).code,
-      });
+      // amqplib's words for a lost connection are about channels and frames.
+      why = brokerText(error).replace(/^Channel (ended|closed).*/, "the connection was lost");
+      code = (error as { code?: number }).code;
     }
-    throw new Error(`Cannot read '${name}': ${broker.name} does not answer`);
+    throw Object.assign(new Error(`Cannot read '${name}': ${why}`), { code });
   }
 
   const channel = await answered(broker.createChannel());
@@ -103,7 +105,7 @@ export async function openQueue(
       try {
         channel.ack(message);
       } catch {
-        throw new Error(`the connection was lost before it could be taken out of '${name}'`);
+        throw new Error("its channel closed before it could be removed");
       }
     },
     async [Symbol.asyncDispose]() {
