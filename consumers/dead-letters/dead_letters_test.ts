@@ -246,6 +246,20 @@ Deno.test("replay ends when another consumer takes the messages away", async () 
   await eventually(async () => assert.equal(await test.probe.count(test.dlq), many.length - count));
 });
 
+Deno.test("a queue that another consumer has for itself is an error, not a wait for ever", async () => {
+  await using test = await setup();
+  const { channel } = test.probe;
+  await channel.deleteQueue(test.dlq);
+  const single = { durable: true, arguments: { "x-single-active-consumer": true } };
+  await channel.assertQueue(test.dlq, single);
+  await test.fill(numbered(3));
+  await channel.prefetch(1);
+  await channel.consume(test.dlq, () => {});
+  const { code, stderr } = await test.tool("show", "--timeout", "0.5").ended();
+  assert.equal(code, 1);
+  assert.match(stderr, /^Cannot read '.*': another consumer has it for itself\n$/);
+});
+
 Deno.test("replay sends a message to the queue it came from alone, for a first attempt with its own properties", async () => {
   await using test = await setup();
   const { channel } = test.probe;
