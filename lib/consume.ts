@@ -264,7 +264,7 @@ function incoming(raw: ConsumeMessage, queue: string): Message {
 }
 
 /** The properties that are set, without the two that hold for one publication only: its TTL and its authenticated user. */
-function republishable(properties: MessageProperties): Options.Publish {
+export function republishable(properties: MessageProperties): Options.Publish {
   const { expiration: _, userId: __, ...rest } = properties;
   return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
 }

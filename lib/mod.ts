@@ -4,10 +4,10 @@
  */
 export * from "./flags.ts";
 export { amqpUrlFlag, mongoUrlFlag, withoutPassword } from "./url.ts";
-export { pause, runTool, type Tool } from "./tool.ts";
-export { type Broker, type Channel, connectBroker } from "./broker.ts";
+export { pause, runTool, type Tool, within } from "./tool.ts";
+export { type Broker, brokerText, type Channel, connectBroker } from "./broker.ts";
 export { createPublisher, type Outgoing, type Publisher } from "./publish.ts";
-export { BadMessage, consume, deadLetterQueue, type Message } from "./consume.ts";
+export { BadMessage, consume, deadLetterQueue, type Message, republishable } from "./consume.ts";
 export { connectMongo } from "./mongo.ts";
 export { type Process, startDeno } from "./process.ts";
 export { sendFlags, sendInput } from "./input.ts";

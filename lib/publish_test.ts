@@ -52,6 +52,19 @@ Deno.test("publish() rejects a message that no queue takes, and goes on", async 
   assert.equal((await test.probe.take(test.queue)).content.toString(), "y");
 });
 
+Deno.test("publish() rejects each of several messages with one id that no queue takes, and no other", async () => {
+  await using test = await setup("sameid");
+  await using publisher = await createPublisher(test.broker);
+  const nowhere = unique("nowhere");
+  const properties = { messageId: "same" };
+  const outcomes = await Promise.allSettled(
+    [nowhere, test.queue, nowhere].map((routingKey) =>
+      publisher.publish({ routingKey, body: "x", properties })
+    ),
+  );
+  assert.deepEqual(outcomes.map(({ status }) => status), ["rejected", "fulfilled", "rejected"]);
+});
+
 Deno.test("publish() rejects what the broker closes the channel for, in its words, and goes on", async () => {
   await using test = await setup("noexchange");
   await using publisher = await createPublisher(test.broker);

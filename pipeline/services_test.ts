@@ -143,6 +143,33 @@ Deno.test("a task that fails is tried again, then in process_failed, and holds u
   });
 });
 
+Deno.test("a failed task that dead-letters replays is done by the next processor", async () => {
+  await using test = await setup();
+  const handler = `${test.directory}/handler.ts`;
+  await Deno.writeTextFile(handler, "export function process() { throw new Error('not yet'); }");
+  await test.start("datagen");
+  await test.start("distributor", ["--tasks", "1"]);
+  await test.start("statistics");
+  const failing = await test.start("processor", ["--handler", handler, "--max-attempts", "1"]);
+  await test.post();
+  await eventually(async () => assert.equal((await test.statistics()).tasks.failed, 1));
+  await eventually(async () => assert.equal(await test.probe.count("process_failed"), 1));
+  failing.kill("SIGTERM");
+  await failing.ended();
+  const args = ["replay", "--queue", "process_failed", "--reason", "not yet"];
+  await using replay = startTool("consumers/dead-letters", "dead-letters", args, {
+    AMQP_URL: test.cable.url,
+  });
+  const { code, stdout } = await replay.ended();
+  assert.equal(stdout, "Replayed 1 message from process_failed to process_consume\n");
+  assert.equal(code, 0);
+  await test.start("processor", idle);
+  await eventually(async () => {
+    const { finished, failed } = (await test.statistics()).tasks;
+    assert.deepEqual({ finished, failed }, { finished: 1, failed: 0 });
+  });
+});
+
 Deno.test("Ctrl-C gives a task in the middle of its work back, also with the broker away", async () => {
   await using test = await setup();
   await test.start("datagen");

@@ -1,0 +1,255 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+/**
+ * List, show, replay and purge the messages that could not be handled.
+ *
+ * Run: `deno task dead-letters list`, `deno task dead-letters replay --reason "not UTF-8"`.
+ * @module
+ */
+import {
+  amqpUrlFlag,
+  type Broker,
+  connectBroker,
+  createPublisher,
+  type Flags,
+  numberFlag,
+  runTool,
+  sendFlags,
+  switchFlag,
+  textFlag,
+  type Tool,
+  UsageError,
+} from "@event-sink/lib";
+import { json, letterOf, lines, replayed } from "./letter.ts";
+import { queues } from "./queues.ts";
+import { openQueue, type Reader } from "./reader.ts";
+
+const flags = {
+  amqpUrl: amqpUrlFlag,
+  queue: nameFlag("only this dead-letter queue, which need not be one of those below", "NAME"),
+  id: nameFlag("only messages with this message id", "ID"),
+  reason: nameFlag("only messages whose reason contains this text", "TEXT"),
+  limit: numberFlag("messages to show at most", { default: 20, min: 1, whole: true }),
+  full: switchFlag("show bodies whole"),
+  json: switchFlag("print one JSON object a line, with the whole body (bodyBase64: not UTF-8)"),
+  yes: switchFlag("purge without asking"),
+  timeout: sendFlags.timeout,
+} satisfies Flags;
+
+type Work = Tool<typeof flags> & { broker: Broker };
+
+const commands: Record<string, { run: (work: Work) => Promise<void>; flags: string[] }> = {
+  list: { run: list, flags: ["json"] },
+  show: { run: show, flags: ["id", "reason", "limit", "full", "json"] },
+  replay: { run: replay, flags: ["id", "reason"] },
+  purge: { run: purge, flags: ["id", "reason", "yes"] },
+};
+
+await runTool(import.meta, {
+  about: "List, show, replay and purge the messages that could not be handled.",
+  arguments: "<command>",
+  notes: `Commands:
+  list    the queues, with the messages in them: --json
+  show    the messages, which stay: --id, --reason, --limit, --full, --json
+  replay  send each message back to the queue it came from, for a first attempt: --id, --reason.
+          It is removed here when the broker has confirmed it there; a crash in between leaves it in both
+  purge   remove the messages, asking first: --id, --reason, --yes
+
+Dead-letter queues:
+${Object.entries(queues).map(([name, tool]) => `  ${name.padEnd(24)} ${tool}`).join("\n")}
+
+Messages that another program holds unacknowledged are neither counted nor touched.`,
+  flags,
+}, async (tool) => {
+  const { signal, log } = tool;
+  const word = tool.words[0]!;
+  const command = Object.hasOwn(commands, word) ? commands[word] : undefined;
+  if (!command) {
+    throw new UsageError(`Unknown command '${word}': expected ${Object.keys(commands).join(", ")}`);
+  }
+  for (const name of ["id", "reason", "limit", "full", "json", "yes"] as const) {
+    if (tool.flags[name] !== flags[name].default && !command.flags.includes(name)) {
+      throw new UsageError(`'${word}' takes no --${name}; see --help`);
+    }
+  }
+  if (command === commands.purge && !tool.flags.yes && !Deno.stdin.isTerminal()) {
+    throw new UsageError("Cannot ask whether to purge: standard input is no terminal; give --yes");
+  }
+  const timeout = tool.flags.timeout * 1000;
+  await using broker = await connectBroker({ url: tool.flags.amqpUrl, signal, log, timeout });
+  await command.run({ ...tool, broker });
+});
+
+async function list(work: Work): Promise<void> {
+  const found = await openQueues(work);
+  if (work.flags.json) {
+    for (const { name, count, consumers } of found) {
+      await work.print(JSON.stringify({ queue: name, messages: count, consumers }));
+    }
+    return;
+  }
+  if (found.length === 0) return await work.print("There is no dead-letter queue yet");
+  const width = Math.max(...found.map(({ name }) => name.length));
+  await work.print(`${"queue".padEnd(width)}  messages  consumers`);
+  for (const { name, count, consumers } of found) {
+    const numbers = `${String(count).padStart(8)}  ${String(consumers).padStart(9)}`;
+    await work.print(`${name.padEnd(width)}  ${numbers}`);
+  }
+}
+
+async function show(work: Work): Promise<void> {
+  const { flags, signal, print } = work;
+  let shown = 0;
+  let total = 0;
+  for (const each of await openQueues(work)) {
+    await using queue = each;
+    total += queue.count;
+    for await (const { raw, letter } of matching(work, queue, flags.limit - shown)) {
+      if (flags.json) await print(json(queue.name, raw, letter));
+      else await print(lines(queue.name, raw, letter, flags.full).join("\n"));
+      shown++;
+    }
+  }
+  if (signal.aborted) return;
+  missing(work, shown);
+  if (!flags.json) await print(`${shown} of ${messages(total)} shown`);
+}
+
+async function replay(work: Work): Promise<void> {
+  const { flags, broker, signal, print } = work;
+  const found = await openQueues(work);
+  const problems: string[] = [];
+  let matched = 0;
+  await using publisher = await createPublisher(broker, { timeout: flags.timeout * 1000 });
+  for (const each of found) {
+    if (signal.aborted) break;
+    await using queue = each;
+    const sent = new Map<string, number>();
+    const left = new Map<string, { count: number; first: string }>();
+    const underway = new Set<Promise<void>>();
+    const leave = (id: string | undefined, why: string) => {
+      const { count, first } = left.get(why) ?? { count: 0, first: id ?? "without id" };
+      left.set(why, { count: count + 1, first });
+    };
+    try {
+      for await (const { raw, letter } of matching(work, queue)) {
+        matched++;
+        const { id, originalQueue: target } = letter;
+        if (!target || target === queue.name) {
+          leave(id, "it does not say which queue it came from");
+          continue;
+        }
+        await publisher.ready();
+        const settled = publisher
+          .publish({ routingKey: target, body: raw.content, properties: replayed(raw, letter) })
+          .then(() => {
+            sent.set(target, (sent.get(target) ?? 0) + 1);
+            queue.remove(raw);
+          })
+          .catch((error) => leave(id, error.message));
+        underway.add(settled);
+        settled.then(() => underway.delete(settled));
+      }
+    } catch (error) {
+      const hint = "replay again for the rest; some may come twice, with the same message id";
+      problems.push(`${(error as Error).message}; ${hint}`);
+    }
+    await Promise.all(underway);
+    for (const [target, count] of sent) {
+      await print(`Replayed ${messages(count)} from ${queue.name} to ${target}`);
+    }
+    for (const [why, { count, first }] of left) {
+      problems.push(`Left ${messages(count)} in ${queue.name} (the first: ${first}): ${why}`);
+    }
+  }
+  if (problems.length > 0) throw new Error(problems.join("; "));
+  if (signal.aborted) return await print("Stopped; the other messages are where they were");
+  missing(work, matched);
+  if (matched === 0) await print("There is nothing to replay");
+}
+
+/** Removes no more messages than it has announced: what comes in meanwhile stays. */
+async function purge(work: Work): Promise<void> {
+  const { flags, signal, print, broker } = work;
+  const counts = new Map<string, number>();
+  for (const each of await openQueues(work)) {
+    await using queue = each;
+    let count = filtered(flags) ? 0 : queue.count;
+    if (filtered(flags)) { for await (const _ of matching(work, queue)) count++; }
+    if (count > 0) counts.set(queue.name, count);
+  }
+  if (signal.aborted) return;
+  missing(work, counts.size);
+  if (counts.size === 0) return await print("There is nothing to purge");
+  if (!flags.yes) {
+    for (const [name, count] of counts) await print(`${messages(count)} in ${name}`);
+    await print("Remove them for good? [y/N]");
+    if (!await yes(signal)) return await print("Nothing was removed");
+  }
+  for (const [name, count] of counts) {
+    await using queue = await openQueue(broker, name, flags.timeout * 1000);
+    let removed = 0;
+    if (queue) {
+      for await (const { raw } of matching(work, queue, count)) {
+        queue.remove(raw);
+        removed++;
+      }
+    }
+    await print(`Removed ${messages(removed)} from ${name}`);
+  }
+}
+
+/** The queue of `--queue`, else the known ones that exist. */
+async function openQueues({ flags, broker }: Work): Promise<Reader[]> {
+  const names = flags.queue === "" ? Object.keys(queues) : [flags.queue];
+  const opened = names.map((name) => openQueue(broker, name, flags.timeout * 1000));
+  const found = (await Promise.all(opened)).filter((queue) => queue !== undefined);
+  if (flags.queue !== "" && found.length === 0) {
+    throw new Error(`There is no queue '${flags.queue}' at ${broker.name}`);
+  }
+  return found;
+}
+
+function filtered({ id, reason }: Work["flags"]): boolean {
+  return id !== "" || reason !== "";
+}
+
+/** The letters in a queue that `--id` and `--reason` choose, `limit` at most; the others are held until the queue is disposed. */
+async function* matching({ flags, signal }: Work, queue: Reader, limit = Infinity) {
+  let left = limit;
+  if (left === 0) return;
+  for await (const raw of queue.read(signal, filtered(flags) ? Infinity : limit)) {
+    const letter = letterOf(raw);
+    if (flags.id !== "" && letter.id !== flags.id) continue;
+    if (!(letter.reason ?? "").includes(flags.reason)) continue;
+    yield { raw, letter };
+    if (--left === 0) return;
+  }
+}
+
+function missing({ flags }: Work, found: number): void {
+  if (flags.id !== "" && found === 0) {
+    throw new Error(`There is no message '${flags.id}' with what else was asked for`);
+  }
+}
+
+/** Reads an answer without blocking, so that heartbeats and Ctrl-C still work. */
+async function yes(signal: AbortSignal): Promise<boolean> {
+  const aborted = new Promise<undefined>((resolve) =>
+    signal.addEventListener("abort", () => resolve(undefined))
+  );
+  const line = await Promise.race([Deno.stdin.readable.getReader().read(), aborted]);
+  return /^y(es)?$/i.test(new TextDecoder().decode(line?.value).trim());
+}
+
+function messages(count: number): string {
+  return count === 1 ? "1 message" : `${count} messages`;
+}
+
+/** Refuses the empty text of an unset shell variable, which would choose everything. */
+function nameFlag(about: string, value: string) {
+  const parse = (text: string) => {
+    if (text === "") throw new RangeError(`expected ${value}, not an empty text`);
+    return text;
+  };
+  return textFlag(about, { value, default: "", parse });
+}

@@ -1,0 +1,109 @@
+/**
+ * A dead letter: where it came from, why it is here, how it is shown, and how it goes back.
+ * @module
+ */
+import { republishable, shown, textOf } from "@event-sink/lib";
+import type { ConsumeMessage, Options } from "amqplib";
+
+/** What a message in a dead-letter queue says of itself; undefined is what it does not say. */
+export interface Letter {
+  id?: string;
+  reason?: string;
+  attempts?: number;
+  /** When it was first published. */
+  published?: Date;
+  /** Exchange, routing key and queue that it came by. */
+  originalExchange?: string;
+  originalRoutingKey?: string;
+  originalQueue?: string;
+}
+
+/** Reads the headers of this project's tools, else those of RabbitMQ's own dead-lettering (https://www.rabbitmq.com/docs/dlx#effects). */
+export function letterOf({ properties }: ConsumeMessage): Letter {
+  const { messageId, timestamp, headers = {} } = properties;
+  const deaths = Array.isArray(headers["x-death"]) ? headers["x-death"] : []; // the latest first
+  const death = deaths.findLast((each) => each?.queue === headers["x-first-death-queue"]) ??
+    deaths.at(-1);
+  return {
+    id: messageId,
+    reason: text(headers["x-reason"]) ?? text(death?.reason),
+    attempts: typeof headers["x-attempts"] === "number" ? headers["x-attempts"] : undefined,
+    published: typeof timestamp === "number" ? new Date(timestamp * 1000) : undefined,
+    originalExchange: text(headers["x-original-exchange"]) ?? text(death?.exchange),
+    originalRoutingKey: text(headers["x-original-routing-key"]) ??
+      text(death?.["routing-keys"]?.[0]),
+    originalQueue: text(headers["x-original-queue"]) ?? text(headers["x-first-death-queue"]) ??
+      text(death?.queue),
+  };
+}
+
+/**
+ * The properties with which a letter goes back to its queue: its own, so that the consumer sees the original exchange and key, and with
+ * `x-attempts` 0 a first attempt. What RabbitMQ has counted goes too, for consumers that go by that.
+ */
+export function replayed({ properties }: ConsumeMessage, letter: Letter): Options.Publish {
+  const gone = /^(x-reason|x-(first-|last-)?death.*|x-(delivery|acquired)-count|CC|BCC)$/;
+  const kept = Object.entries(properties.headers ?? {}).filter(([name]) => !gone.test(name));
+  return {
+    ...republishable(properties),
+    headers: {
+      ...Object.fromEntries(kept),
+      "x-attempts": 0,
+      "x-original-exchange": letter.originalExchange ?? "",
+      "x-original-routing-key": letter.originalRoutingKey ?? letter.originalQueue,
+      "x-original-queue": letter.originalQueue,
+    },
+  };
+}
+
+/** Lines for people. What a stranger has written cannot move the cursor or begin a line. */
+export function lines(
+  queue: string,
+  { content }: ConsumeMessage,
+  letter: Letter,
+  full: boolean,
+): string[] {
+  const { id, reason, attempts, published } = letter;
+  const { originalQueue, originalExchange, originalRoutingKey } = letter;
+  const body = shown(content);
+  const short = full || body.length <= 200
+    ? body
+    : `${body.slice(0, 200)}... (${content.length} B)`;
+  return [
+    `${id ?? "(no message id)"} in ${queue}`,
+    `  reason    ${reason ?? "?"}`,
+    `  attempts  ${attempts ?? "?"}, published ${published ? `${age(published)} ago` : "?"}`,
+    `  from      queue ${quoted(originalQueue)}, exchange ${quoted(originalExchange)}, ` +
+    `routing key ${quoted(originalRoutingKey)}`,
+    `  body      ${short}`,
+  ].map((line) => line.replace(/\p{Cc}/gu, escaped));
+}
+
+/** One JSON object for scripts, with the whole body. */
+export function json(queue: string, { properties, content }: ConsumeMessage, letter: Letter) {
+  const body = textOf(content);
+  const { contentType, headers } = properties;
+  const bytes = body === undefined ? { bodyBase64: content.toString("base64") } : { body };
+  return JSON.stringify({ queue, ...letter, contentType, headers, ...bytes });
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+function quoted(text: string | undefined): string {
+  return text === undefined ? "?" : `'${text}'`;
+}
+
+function age(since: Date): string {
+  const seconds = Math.max(0, Math.round((Date.now() - since.getTime()) / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
+}
+
+function escaped(control: string): string {
+  if (control === "\n") return "\\n";
+  return `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`;
+}
