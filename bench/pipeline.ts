@@ -71,7 +71,7 @@ const services = [
   datagen,
   service("statistics", "--database", statsFile),
   service("distributor"),
-  service("processor", "--work", "0", "--concurrency", "100"),
+  service("processor", "--work", "0", "--concurrency", "300"),
 ];
 const [, ...consumers] = services;
 for (const consumer of consumers) await consumer.seen(/ \[\*\] .*CTRL\+C/);

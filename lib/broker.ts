@@ -2,6 +2,7 @@
  * A connection to the broker that recovers: amqplib's recovery, plus the decision what is worth another attempt.
  * @module
  */
+import type { Writable } from "node:stream";
 import amqplib, { type Channel, type ChannelModel, type ConfirmChannel } from "amqplib";
 import type { Log } from "./log.ts";
 import { within } from "./tool.ts";
@@ -81,6 +82,7 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
     connected = true;
     blocked = false;
     model.on("error", () => {}); // "disconnect" brings the same error
+    coalesceWrites((model.connection as unknown as { stream: Writable }).stream);
     lost = new Promise((resolve) => model.on("close", resolve));
   });
   connection.on("connect-failed", (error: Error) => {
@@ -147,6 +149,21 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
     async [Symbol.asyncDispose]() {
       await close();
     },
+  };
+}
+
+/**
+ * amqplib writes each method by itself, a system call for it here and a packet for the broker: those of one turn of the event loop leave
+ * together.
+ */
+function coalesceWrites(stream: Writable): void {
+  const write = stream.write.bind(stream) as (...args: unknown[]) => boolean;
+  stream.write = (...args: unknown[]) => {
+    if (stream.writableCorked === 0) {
+      stream.cork();
+      queueMicrotask(() => stream.uncork());
+    }
+    return write(...args);
   };
 }
 
