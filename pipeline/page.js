@@ -176,7 +176,7 @@ function listen() {
 
 function show(samples) {
   for (const sample of samples) add(sample);
-  showNumbers(samples.at(-1));
+  if (samples.length) showNumbers(samples.at(-1));
   for (const plot of plots) plot.show();
   setConnection("live", "Live");
   listen();
