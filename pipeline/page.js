@@ -108,6 +108,7 @@ function makePlot(section) {
       axes: [
         {
           ...axis,
+          size: 28,
           space: 80,
           values: (_, times, _axis, _space, step) =>
             times.map((at) => (step < 60 ? time : minute).format(at * 1000)),
@@ -128,7 +129,7 @@ function makePlot(section) {
   /** The values under the cursor, without one the last. */
   function showValues({ cursor }) {
     const point = points[cursor.idx ?? points.length - 1] ?? {};
-    section.querySelector(".time").textContent = point.time ? time.format(point.time * 1000) : "–";
+    section.querySelector(".time").textContent = point.time ? time.format(point.time * 1000) : "";
     for (const { name, value } of curves) {
       value.textContent = point[name] == null ? "–" : number.format(point[name]);
     }
