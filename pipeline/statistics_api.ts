@@ -2,7 +2,9 @@
  * The HTTP interface of the statistics: JSON, Prometheus' text format, a live page.
  * @module
  */
+import { createHash } from "node:crypto";
 import type { Hono } from "hono";
+import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
@@ -22,6 +24,23 @@ export interface Sample extends Statistics {
 const INTERVAL = 1000;
 /** Samples that are kept for whoever opens the page: half an hour. */
 const KEPT = 1800;
+/** Milliseconds until a page that has lost its stream tries again. */
+const RETRY = 1000;
+
+const styleHash = createHash("sha256").update(/<style>([^]*)<\/style>/.exec(page)![1]!);
+const security = secureHeaders({
+  contentSecurityPolicy: {
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    styleSrc: ["'self'", `'sha256-${styleHash.digest("base64")}'`],
+    connectSrc: ["'self'"],
+    imgSrc: ["data:"],
+    baseUri: ["'none'"],
+    formAction: ["'none'"],
+    frameAncestors: ["'none'"],
+  },
+  strictTransportSecurity: false, // a matter of whoever puts TLS in front
+});
 
 /**
  * The routes.
@@ -30,6 +49,7 @@ const KEPT = 1800;
  */
 export function statisticsApi(store: StatisticsStore, signal: AbortSignal): Hono {
   const app = createApp();
+  app.use(security);
   const history = keepHistory(store, signal);
 
   app.get("/api/statistics", (context) => context.json(store.read()));
@@ -40,7 +60,11 @@ export function statisticsApi(store: StatisticsStore, signal: AbortSignal): Hono
   // Server-sent events: first `history`, an array of samples, then a `sample` a second.
   app.get("/api/statistics/live", (context) =>
     streamSSE(context, async (stream) => {
-      await stream.writeSSE({ event: "history", data: JSON.stringify(history.samples) });
+      await stream.writeSSE({
+        event: "history",
+        data: JSON.stringify(history.samples),
+        retry: RETRY,
+      });
       while (!stream.aborted) {
         const sample = await history.next();
         if (!sample) return;
