@@ -39,13 +39,16 @@ export interface ConsumeOptions {
   deadLetters?: string;
   /** How often a message is tried before it is dead-lettered (5). */
   attempts?: number;
-  /** Milliseconds before the first retry (1000); each further one waits three times longer. */
+  /** Milliseconds before the first retry (1000); each further one waits three times longer, an hour at most. */
   retryDelay?: number;
   /** Stops consuming: what is in hand is finished, or given back when its handler throws. */
   signal: AbortSignal;
   /** Runs once, when all is declared and before the first message comes. */
   ready?: () => unknown;
 }
+
+/** Longest time between two attempts, in milliseconds. */
+const LONGEST_DELAY = 3_600_000;
 
 /** The queue where messages of `queue` end that cannot be handled, unless the tool names another. */
 export function deadLetterQueue(queue: string): string {
@@ -105,7 +108,8 @@ export async function consume(
         "x-original-queue": queue,
       },
     };
-    const delay = Math.round(retryDelay * 3 ** (message.attempt - 1) * (0.8 + Math.random() * 0.4));
+    const growing = Math.min(LONGEST_DELAY, retryDelay * 3 ** (message.attempt - 1));
+    const delay = Math.round(growing * (0.8 + Math.random() * 0.4));
     const routingKey = final ? deadLetters : await retryQueue(channel, message.attempt);
     publisher ??= createPublisher(broker, { signal });
     await (await publisher).publish({

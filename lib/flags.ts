@@ -12,7 +12,7 @@ export interface Flag<T> {
   value?: string;
   /** One letter for a short spelling. */
   short?: string;
-  /** Value when neither the flag nor a variable is given. */
+  /** Value when neither the flag nor a variable is given; `--help` shows none for `""` and `undefined`. */
   default: T;
   /** Environment variables that are read when the flag is not given, the first set one wins. */
   env?: readonly string[];
@@ -145,7 +145,9 @@ function convert(source: string, value: string | boolean, flag: Flag<unknown>): 
 function option(key: string, flag: Flag<unknown>): Option {
   const short = flag.short ? `-${flag.short}, ` : "";
   const value = flag.value ? ` <${flag.value}>` : "";
-  const initial = flag.value && flag.default !== "" ? ` (default: ${flag.default})` : "";
+  const initial = flag.value && flag.default !== "" && flag.default !== undefined
+    ? ` (default: ${flag.default})`
+    : "";
   const variables = flag.env ? ` (env: ${flag.env.join(", ")})` : "";
   return new Option(`${short}${long(key)}${value}`, flag.about + initial + variables);
 }

@@ -43,6 +43,7 @@ await runTool(import.meta, {
       max: 20,
       whole: true,
     }),
+    // RabbitMQ takes a message back that is not acknowledged within 30 minutes (consumer_timeout).
     timeLimit: numberFlag("seconds that one attempt may take", {
       default: 600,
       min: 0.1,

@@ -10,7 +10,6 @@ import {
   connectBroker,
   consume,
   deadLetterQueue,
-  numberFlag,
   runTool,
   textFlag,
 } from "@event-sink/lib";
@@ -31,11 +30,11 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   flags: {
     amqpUrl: amqpUrlFlag,
     host: httpFlags(0).host,
-    port: numberFlag("port of the page, 0 for any free one; no page when not given", {
-      default: NaN,
-      max: 65_535,
-      whole: true,
-    }),
+    port: {
+      ...httpFlags(0).port,
+      about: "port of the page, 0 for any free one; no page when not given",
+      default: undefined as number | undefined,
+    },
     database: textFlag("SQLite file that keeps the numbers", {
       value: "FILE",
       default: "stats.db",
@@ -61,9 +60,10 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
     });
   }
   const consuming = consumeAll().catch((error) => failure.abort(error));
-  if (!Number.isNaN(flags.port)) {
+  if (flags.port !== undefined) {
     await serve(statisticsApi(store, signal), {
-      ...flags,
+      host: flags.host,
+      port: flags.port,
       signal,
       listening: (url) => print(` [*] The page is at ${url}`),
     });
