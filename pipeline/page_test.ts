@@ -192,6 +192,7 @@ pageTest("the page shows the numbers and plots them, live, without an error", as
   await using test = await setup();
   const { page } = test;
   await test.open();
+  await page.hold(); // one connection must do
   await test.shows(0, { created: 0, started: 0, finished: 0, failed: 0, inProgress: 0 });
   const { waitP50, workP95 } = await page.values();
   assert.deepEqual([waitP50, workP95], ["–", "–"]);
@@ -293,6 +294,8 @@ pageTest("the page bears no samples, missing samples and a clock set back", asyn
   await eventually(async () => assert.equal((await page.drawn()).inProgress, 1));
   await page.pretend(samplesAt(seconds.filter((second) => second < 20 || second > 40)));
   await eventually(async () => assert.equal((await page.drawn()).inProgress, 2));
+  const { objectRate, createdRate, finishedRate } = await page.values();
+  assert.deepEqual([objectRate, createdRate, finishedRate], ["1.0", "3.0", "2.0"]);
   await page.pretend(samplesAt([...seconds, 30]));
   await eventually(async () => assert.equal((await page.drawn()).inProgress, 1));
   assert.equal((await page.values()).objectRate, "–"); // of how much time?
