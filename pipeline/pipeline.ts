@@ -76,8 +76,9 @@ await runTool(import.meta, {
       cwd,
       env,
       onLine(line, stream) {
-        // Once stopping, services part from each other: nothing to tell.
-        if (stream === "stderr" && !line.startsWith("Task ") && !signal.aborted) screen.note(line);
+        // Not what `deno task` itself says; and once stopping, services part from each other: nothing to tell.
+        const told = stream === "stderr" && !/^(Task|Download) /.test(line);
+        if (told && !signal.aborted) screen.note(line);
       },
     }));
     process.ended.then((last) => {
