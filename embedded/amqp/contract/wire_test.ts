@@ -320,10 +320,14 @@ Deno.test("frames of one channel may come between the content of another", async
   await wire.frame(3, 2, Buffer.from("xy"));
   await wire.frame(3, 1, Buffer.from("cd"));
   await until(async () => await s.count(queue) === 2);
-  await wire.send(1, "basic.get", { ticket: 0, queue, noAck: true });
-  assert.equal((await wire.expect("basic.get-ok")).messageCount, 1);
-  await wire.read();
-  assert.equal((await wire.read())!.payload.toString(), "xy");
+  const bodies: string[] = [];
+  for (let number = 0; number < 2; number++) {
+    await wire.send(1, "basic.get", { ticket: 0, queue, noAck: true });
+    await wire.expect("basic.get-ok");
+    await wire.read();
+    bodies.push((await wire.read())!.payload.toString());
+  }
+  assert.deepEqual(bodies.sort(), ["abcd", "xy"]); // nothing orders what comes over two channels
 });
 
 Deno.test("nowait methods are not answered", async () => {
