@@ -4,6 +4,7 @@
  */
 export * from "./flags.ts";
 export { amqpUrlFlag, mongoUrlFlag, withoutPassword } from "./url.ts";
+export { type Log } from "./log.ts";
 export { pause, runTool, type Tool, within } from "./tool.ts";
 export { type Broker, brokerText, type Channel, connectBroker } from "./broker.ts";
 export { createPublisher, type Outgoing, type Publisher } from "./publish.ts";

@@ -34,7 +34,7 @@ await runTool(import.meta, {
     await publishOutbox(broker, store, { signal, log });
   }
   const publishing = publish().catch((error) => failure.abort(error));
-  await serve(objectApi(store), {
+  await serve(objectApi(store, log), {
     ...flags,
     signal,
     listening: (url) => print(` [*] Listening on ${url}. To exit press CTRL+C`),

@@ -2,6 +2,7 @@
  * Datagen's HTTP interface.
  * @module
  */
+import type { Log } from "@event-sink/lib";
 import type { Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { createEvent, type PipelineObject } from "./event.ts";
@@ -15,8 +16,8 @@ const COUNT_LIMIT = 10_000;
 const LIST_LIMIT = 1000;
 
 /** The routes. */
-export function objectApi(store: ObjectStore): Hono {
-  const app = createApp();
+export function objectApi(store: ObjectStore, log: Log): Hono {
+  const app = createApp(log);
 
   const limit = bodyLimit({
     maxSize: BODY_LIMIT,

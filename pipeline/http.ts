@@ -2,7 +2,7 @@
  * Serving HTTP until a tool is stopped.
  * @module
  */
-import { numberFlag, textFlag } from "@event-sink/lib";
+import { type Log, numberFlag, textFlag } from "@event-sink/lib";
 import { Hono } from "hono";
 
 /** `--host` and `--port`. */
@@ -20,9 +20,13 @@ export function httpFlags(port: number) {
   };
 }
 
-/** An application whose errors are JSON: `{ "error": "..." }`. */
-export function createApp(): Hono {
+/** An application whose errors are JSON: `{ "error": "..." }`; those that are not the client's are logged too. */
+export function createApp(log: Log): Hono {
   const app = new Hono();
+  app.onError((error, context) => {
+    log.warn(`${context.req.method} ${context.req.path}: ${error.message}`);
+    return context.json({ error: error.message }, 500);
+  });
   app.notFound((context) =>
     context.json(
       { error: `${context.req.method} ${context.req.path}: there is no such thing` },

@@ -2,7 +2,7 @@
  * Publishing the outbox: what is stored is published in the end, however often the broker or this process goes away.
  * @module
  */
-import { type Broker, createPublisher, pause, type Tool } from "@event-sink/lib";
+import { type Broker, createPublisher, type Log, pause } from "@event-sink/lib";
 import { type Event, messageOf } from "./event.ts";
 import type { ObjectStore, OutboxRow } from "./object_store.ts";
 import { declare } from "./topology.ts";
@@ -18,7 +18,7 @@ const BATCH = 500;
 export async function publishOutbox(
   broker: Broker,
   store: ObjectStore,
-  { signal, log }: Pick<Tool<Record<never, never>>, "signal" | "log">,
+  { signal, log }: { signal: AbortSignal; log: Log },
 ): Promise<void> {
   await using publisher = await createPublisher(broker, { declare, signal });
   const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));

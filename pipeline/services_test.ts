@@ -287,6 +287,21 @@ Deno.test("datagen answers bad requests with 4xx and a message", async () => {
   assert.deepEqual(await (await fetch(api)).json(), [...three.toReversed(), object]);
 });
 
+Deno.test("datagen answers 500 when its database fails, stores nothing by halves, and lives on", async () => {
+  await using test = await setup();
+  const datagen = await test.start("datagen");
+  using database = new DatabaseSync(`${test.directory}/objects.db`);
+  database.exec("ALTER TABLE outbox RENAME TO elsewhere");
+  const api = `${test.url("datagen")}/api/objects`;
+  const answer = await fetch(api, { method: "POST" });
+  assert.equal(answer.status, 500);
+  assert.match((await answer.json()).error, /no such table: (main\.)?outbox/);
+  await datagen.seen(/POST \/api\/objects: no such table/);
+  database.exec("ALTER TABLE elsewhere RENAME TO outbox");
+  assert.deepEqual(await (await fetch(api)).json(), []);
+  await test.post();
+});
+
 Deno.test("what a service cannot use is one clear line and the right exit code", async () => {
   await using test = await setup();
   const port = (await test.start("datagen"), new URL(test.url("datagen")).port);

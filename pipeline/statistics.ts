@@ -61,7 +61,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   }
   const consuming = consumeAll().catch((error) => failure.abort(error));
   if (flags.port !== undefined) {
-    await serve(statisticsApi(store, signal), {
+    await serve(statisticsApi(store, signal, log), {
       host: flags.host,
       port: flags.port,
       signal,

@@ -38,39 +38,48 @@ export interface StatisticsStore extends Disposable {
   read(): Statistics;
 }
 
-/** `NAME`: the column of its times. Durations are milliseconds, and negative ones (clocks that differ) none. */
+/**
+ * Times and durations are milliseconds; a negative duration, of clocks that differ, is none. The durations are columns of their own, as
+ * SQLite counts and sorts them by their index alone only then.
+ */
 const schema = `
   CREATE TABLE IF NOT EXISTS objects (id TEXT PRIMARY KEY, created REAL NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS tasks (
-    id TEXT PRIMARY KEY, created REAL, started REAL, finished REAL, failed REAL,
-    waited REAL AS (max(0, started - created)),
-    worked REAL AS (max(0, finished - started))
+    id TEXT PRIMARY KEY, created REAL, started REAL, finished REAL, failed REAL, waited REAL, worked REAL
   ) WITHOUT ROWID;
   CREATE INDEX IF NOT EXISTS tasks_waited ON tasks (waited) WHERE waited IS NOT NULL;
   CREATE INDEX IF NOT EXISTS tasks_worked ON tasks (worked) WHERE worked IS NOT NULL;
+  CREATE TRIGGER IF NOT EXISTS durations AFTER UPDATE OF created, started, finished ON tasks BEGIN
+    UPDATE tasks SET waited = max(0, started - created), worked = max(0, finished - started) WHERE id = new.id;
+  END;
   DROP VIEW IF EXISTS statistics;
   CREATE VIEW statistics (name, value) AS
-    SELECT 'objects', count(*) FROM objects
-    UNION ALL SELECT 'tasks created', count(created) FROM tasks
-    UNION ALL SELECT 'tasks started', count(started) FROM tasks
-    UNION ALL SELECT 'tasks finished', count(finished) FROM tasks
-    UNION ALL SELECT 'tasks failed', count(*) FROM tasks WHERE failed IS NOT NULL AND finished IS NULL
-    UNION ALL SELECT 'tasks in progress', count(*) FROM tasks
-      WHERE started IS NOT NULL AND finished IS NULL AND failed IS NULL
+    WITH counts AS MATERIALIZED (
+      SELECT count(created) AS created, count(started) AS started, count(finished) AS finished,
+        total(failed IS NOT NULL AND finished IS NULL) AS failed,
+        total(started IS NOT NULL AND finished IS NULL AND failed IS NULL) AS in_progress
+      FROM tasks)
+    SELECT 'objects', (SELECT count(*) FROM objects)
+    UNION ALL SELECT 'tasks created', created FROM counts
+    UNION ALL SELECT 'tasks started', started FROM counts
+    UNION ALL SELECT 'tasks finished', finished FROM counts
+    UNION ALL SELECT 'tasks failed', CAST(failed AS INTEGER) FROM counts
+    UNION ALL SELECT 'tasks in progress', CAST(in_progress AS INTEGER) FROM counts
     ${durations("created to started", "waited")}
     ${durations("started to finished", "worked")}`;
 
 function durations(name: string, column: string): string {
+  const all = `FROM tasks WHERE ${column} IS NOT NULL`;
   const share = (part: number) =>
-    `(SELECT ${column} FROM tasks WHERE ${column} IS NOT NULL ORDER BY ${column} LIMIT 1
-      OFFSET (SELECT CAST((count(${column}) - 1) * ${part} AS INTEGER) FROM tasks WHERE ${column} IS NOT NULL))`;
+    `(SELECT ${column} ${all} ORDER BY ${column} LIMIT 1
+      OFFSET (SELECT CAST((count(*) - 1) * ${part} AS INTEGER) ${all}))`;
   const seconds = (what: string, value: string) =>
     `UNION ALL SELECT '${name}, ${what} seconds', round(ifnull(${value}, 0) / 1000.0, 3)`;
   return [
-    seconds("mean", `(SELECT avg(${column}) FROM tasks WHERE ${column} IS NOT NULL)`),
+    seconds("mean", `(SELECT avg(${column}) ${all})`),
     seconds("p50", share(0.5)),
     seconds("p95", share(0.95)),
-    seconds("max", `(SELECT max(${column}) FROM tasks WHERE ${column} IS NOT NULL)`),
+    seconds("max", `(SELECT max(${column}) ${all})`),
   ].join("\n");
 }
 

@@ -2,7 +2,7 @@
  * Writing in batches: many documents to one insert, an answer for each.
  * @module
  */
-import { BadMessage, pause, type Tool } from "@event-sink/lib";
+import { BadMessage, type Log, pause } from "@event-sink/lib";
 import { type Collection, type Document, MongoBulkWriteError, MongoServerError } from "mongodb";
 
 interface Pending {
@@ -12,7 +12,11 @@ interface Pending {
 }
 
 /** How to batch. */
-export interface BatchOptions extends Pick<Tool<Record<never, never>>, "signal" | "log"> {
+export interface BatchOptions {
+  /** Gives up what waits for MongoDB. */
+  signal: AbortSignal;
+  /** Where to say that MongoDB is away. */
+  log: Log;
   /** Documents per insert. */
   size: number;
   /** Milliseconds that the first document of a batch waits for others. */
