@@ -130,7 +130,7 @@ Deno.test({
   const { code, stdout, stderr } = await requesting;
   assert.equal(code, 0, stderr);
   assert.equal(typeof JSON.parse(stdout).number, "number");
-  await sub.seen(/"n":999\}/);
+  await sub.seen(/"n": 999\}/);
   await test.client(push, test.uri(test.ports.pull), "1000").ended();
   router.kill("SIGTERM");
   const ended = await router.ended();

@@ -39,6 +39,8 @@ export async function connecting(serverKey: string | undefined) {
   return { curveServerKey: serverKey, curvePublicKey: publicKey, curveSecretKey: secretKey };
 }
 
+const ZMQ_SNDTIMEO = 28;
+
 /**
  * Hands every message of a socket to `handle`, one after the other, until the socket is closed.
  *
@@ -52,7 +54,8 @@ export async function receiveAll(
 ): Promise<void> {
   const { Socket } = await import("zeromq");
   const send = (Socket.prototype as unknown as { send(frame: null): Promise<void> }).send;
-  (socket as unknown as { sendTimeout: number }).sendTimeout = 0;
+  const options = socket as unknown as { setInt32Option(option: number, value: number): void };
+  options.setInt32Option(ZMQ_SNDTIMEO, 0);
   // It keeps the event loop going, too: a native socket does not.
   const timer = setInterval(() => {
     if (!socket.closed && socket.readable) send.call(socket, null).catch(() => {});
