@@ -45,7 +45,7 @@ export async function openInput(feed: ZmqFeed, options: Options): Promise<Input>
   }
   const done = receiveAll(socket, (frames) => {
     try {
-      stream.accept(parseHead(single(frames), feed)).catch(() => {}); // the stream ends the router
+      stream.push(parseHead(single(frames), feed));
     } catch (error) {
       log.warn(`Refused from ${endpoint}: ${(error as Error).message}`);
     }

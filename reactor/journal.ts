@@ -4,7 +4,7 @@
  */
 import type { Log } from "../lib/log.ts";
 import { pause } from "@event-sink/lib";
-import { type Db, MongoBulkWriteError } from "mongodb";
+import type { Db } from "mongodb";
 import { eventText, headOf, type ReactorEvent } from "./event.ts";
 
 /** Events, numbered 1, 2, 3 ... without gaps. */
@@ -77,7 +77,7 @@ export async function openJournal(db: Db, options: JournalOptions = {}): Promise
   async function writeAll() {
     writing = true;
     while (pending.length > 0) {
-      const batch = takeBatch();
+      const batch = pending.splice(0);
       try {
         const numbers = await write(batch.flatMap(({ heads }) => heads));
         let start = 0;
@@ -91,26 +91,13 @@ export async function openJournal(db: Db, options: JournalOptions = {}): Promise
     writing = false;
   }
 
-  function takeBatch(): Pending[] {
-    let count = 0;
-    let length = 0;
-    let calls = 0;
-    for (const { heads } of pending) {
-      count += heads.length;
-      length += heads.reduce((sum, head) => sum + head.length, 0);
-      if (calls > 0 && (count > BATCH || length > BATCH_LENGTH)) break;
-      calls++;
-    }
-    return pending.splice(0, calls);
-  }
-
   async function write(heads: string[]): Promise<number[]> {
     const by = crypto.randomUUID();
     const numbers: number[] = [];
     for (let failures = 0; numbers.length < heads.length;) {
       try {
         if (failures > 0) await catchUp(by, numbers);
-        const rest = heads.slice(numbers.length);
+        const rest = nextChunk(heads, numbers.length);
         const base = known;
         if (rest.length > 0 && await insert(base, rest, by)) {
           known = base + rest.length;
@@ -136,19 +123,20 @@ export async function openJournal(db: Db, options: JournalOptions = {}): Promise
       upsert: true,
     });
     const at = new Date();
-    try {
-      await rows.insertMany(
-        heads.map((head, index) => {
-          const number = base + index + 1;
-          return { _id: number, at, event: eventText(head, number), by };
-        }),
-        { ordered: true },
-      );
-      return true;
-    } catch (error) {
-      if (error instanceof MongoBulkWriteError && error.code === 11000) return false;
-      throw error;
-    }
+    // Not insertMany(), which measures every document before it serialises it.
+    const { writeErrors = [], writeConcernError } = await db.command({
+      insert: "journal",
+      documents: heads.map((head, index): Row => {
+        const number = base + index + 1;
+        return { _id: number, at, event: eventText(head, number), by };
+      }),
+      ordered: true,
+      writeConcern: { w: "majority", j: true },
+    });
+    const [refused] = writeErrors;
+    if (refused?.code === 11000) return false;
+    if (refused ?? writeConcernError) throw new Error((refused ?? writeConcernError).errmsg);
+    return true;
   }
 
   /** Finds out what is stored already of this call's events, and which number is the last one. */
@@ -180,6 +168,16 @@ export async function openJournal(db: Db, options: JournalOptions = {}): Promise
     },
     last,
   };
+}
+
+/** What fits in one insert, whose limit is 48 MB: the events from `start`, at least one. */
+function nextChunk(heads: string[], start: number): string[] {
+  let length = 0;
+  let end = start;
+  while (end < heads.length && end - start < BATCH && length < BATCH_LENGTH) {
+    length += heads[end++]!.length;
+  }
+  return heads.slice(start, end);
 }
 
 async function keepFor(db: Db, seconds: number) {

@@ -82,9 +82,10 @@ async function route(
     publishers.push(publisher);
     await print(` [*] Publishing on ${await bind(publisher, uri)}`);
   }
-  const publish = async (text: string) => {
-    for (const publisher of publishers) await publisher.send(text);
-  };
+  const [only, ...others] = publishers;
+  const publish = others.length === 0
+    ? (text: string) => only!.send(text)
+    : async (text: string) => void await Promise.all(publishers.map((each) => each.send(text)));
   const stream = startStream(journal, publish, fail);
 
   const inputs = [];

@@ -8,7 +8,9 @@ import type { Journal } from "./journal.ts";
 
 /** Where accepted events go. */
 export interface Stream {
-  /** Takes an event; resolves with its text when it is journaled and published. */
+  /** Takes an event; `done` is told when it is journaled and published. */
+  push(head: string, done?: Done): void;
+  /** The same as a promise of the event's text. */
   accept(head: string): Promise<string>;
   /** Resolves when there is room for more; undefined when there is. Inputs wait for it, so that memory stays bounded. */
   room(): Promise<void> | undefined;
@@ -22,10 +24,14 @@ export interface Stream {
 const MAX_EVENTS = 10_000;
 const MAX_LENGTH = 32_000_000;
 
-interface Accepted {
-  head: string;
+interface Done {
   resolve: (text: string) => void;
   reject: (error: unknown) => void;
+}
+
+interface Accepted {
+  head: string;
+  done: Done | undefined;
 }
 
 /**
@@ -60,13 +66,14 @@ export function startStream(
   async function publishAll(batch: Accepted[], journaled: Promise<number[]> | undefined) {
     try {
       const numbers = await journaled;
-      for (const [index, { head, resolve }] of batch.entries()) {
+      for (let index = 0; index < batch.length; index++) {
+        const { head, done } = batch[index]!;
         const text = eventText(head, numbers?.[index]);
         await publish(text);
-        resolve(text);
+        done?.resolve(text);
       }
     } catch (error) {
-      batch.forEach(({ reject }) => reject(error));
+      batch.forEach(({ done }) => done?.reject(error));
       failed(error as Error);
     }
     count -= batch.length;
@@ -76,14 +83,17 @@ export function startStream(
   }
 
   const hasRoom = () => count < MAX_EVENTS && length < MAX_LENGTH;
+  function push(head: string, done?: Done) {
+    count++;
+    length += head.length;
+    waiting.push({ head, done });
+    if (!scheduled) setImmediate(takeAll);
+    scheduled = true;
+  }
+
   return {
-    accept(head) {
-      count++;
-      length += head.length;
-      if (!scheduled) setImmediate(takeAll);
-      scheduled = true;
-      return new Promise((resolve, reject) => waiting.push({ head, resolve, reject }));
-    },
+    push,
+    accept: (head) => new Promise((resolve, reject) => push(head, { resolve, reject })),
     room: () =>
       hasRoom() ? undefined : (async () => {
         while (!hasRoom()) await room.promise;
