@@ -11,6 +11,8 @@ export interface Log {
   debug(text: string): void;
   info(text: string): void;
   warn(text: string): void;
+  /** Says from now on what is as severe as this. */
+  setLevel(least: Level): void;
   /** Resolves when all that was said is written. */
   written(): Promise<unknown>;
 }
@@ -49,7 +51,13 @@ export function startLogging(name: string, least: Level, format: LogFormat): Log
     const loading = logger;
     last = last.then(async () => (await loading)[level](literally(text)));
   };
-  return { debug: at("debug"), info: at("info"), warn: at("warn"), written: () => last };
+  return {
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    setLevel: (level) => least = level,
+    written: () => last,
+  };
 }
 
 async function createLogger(name: string, format: LogFormat): Promise<Logger> {

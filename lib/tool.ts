@@ -34,12 +34,13 @@ const ONE_KEY_PRESS = 200;
  * Does nothing when the entry file is imported rather than run.
  *
  * @param meta the entry file's `import.meta`
- * @param usage the command line, to which the flags about logging are added
+ * @param usage the command line, to which the flags about logging are added; with `endsByItself` the process is not ended but ends as
+ * soon as nothing is left to do
  * @param main the tool's work; returns when done or soon after `signal` aborts, and throws when the work failed
  */
 export async function runTool<F extends Flags>(
   meta: ImportMeta,
-  usage: Omit<Usage<F>, "name">,
+  usage: Omit<Usage<F>, "name"> & { endsByItself?: boolean },
   main: (tool: Tool<F>) => Promise<void>,
 ): Promise<void> {
   if (!meta.main) return;
@@ -51,7 +52,9 @@ export async function runTool<F extends Flags>(
     fail(error);
   }
   await written();
-  Deno.exit(0);
+  // What libzmq still has to send it sends when the process ends by itself, and not when it is ended.
+  if (usage.endsByItself) Deno.unrefTimer(setTimeout(() => Deno.exit(0), SHUTDOWN_LIMIT));
+  else Deno.exit(0);
 }
 
 async function run<F extends Flags>(
@@ -107,10 +110,11 @@ function stopOnSignals(stop: AbortController, log: Log): void {
   stop.signal.addEventListener("abort", () => {
     log.debug("Stopping");
     const limit = SHUTDOWN_LIMIT / 1000;
-    setTimeout(
+    const watchdog = setTimeout(
       () => fail(`Cannot stop within ${limit} s: still ${[...underway].join(", ") || "at work"}`),
       SHUTDOWN_LIMIT,
     );
+    Deno.unrefTimer(watchdog);
   });
 }
 

@@ -1,0 +1,185 @@
+/**
+ * The router's config.json, in the form that existing installations have.
+ * @module
+ */
+import { UsageError } from "@event-sink/lib";
+import * as v from "valibot";
+import type { Curve } from "./sockets.ts";
+
+const text = v.pipe(v.string(), v.minLength(1));
+const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535));
+const zmqType = <const T extends string[]>(...types: T) =>
+  v.pipe(
+    v.string(),
+    v.transform((type) => type.replace(/^zmq\./i, "").toUpperCase()),
+    v.picklist(types),
+  );
+const key = v.pipe(v.string(), v.length(40, "expected 40 characters, a key in Z85"));
+
+/** `http://...` as the namespace of nothing. */
+const zmqInput = v.object({
+  uri: v.pipe(v.string(), v.regex(/^(tcp|ipc):\/\/.+$/, "expected tcp://host:port or ipc://path")),
+  type: v.optional(zmqType("REP", "PULL", "SUB"), "REP"),
+});
+const amqpInput = v.object({
+  url: v.pipe(v.string(), v.regex(/^amqps?:\/\/./, "expected amqp://user:password@host:port")),
+  routing_key: v.optional(v.string(), ""),
+  exchange_type: v.optional(
+    v.picklist(["direct", "fanout", "topic", "headers"]),
+    "direct",
+  ),
+  queue_name: text,
+  bindings: v.optional(v.array(text), []),
+});
+const feeder = v.variant("handler", [
+  v.object({ namespace: text, handler: v.literal("ZMQInput"), config: zmqInput }),
+  v.object({ namespace: text, handler: v.literal("AMQPInput"), config: amqpInput }),
+]);
+const store = v.object({
+  protocol: v.optional(v.literal("mongodb"), "mongodb"),
+  /** This project's own, in place of host and port. */
+  url: v.optional(v.pipe(v.string(), v.startsWith("mongodb"))),
+  host: v.optional(text, "127.0.0.1"),
+  port: v.optional(port, 27_017),
+  username: v.optional(text),
+  password: v.optional(text),
+  database: v.optional(text, "eventreactor"),
+  task_collection: v.optional(text),
+});
+const levels = ["debug", "info", "warning", "error"] as const;
+
+const file = v.object({
+  feeds: v.optional(
+    v.object({ aggregator: v.optional(v.unknown()), feeders: v.optional(v.array(feeder), []) }),
+    { feeders: [] },
+  ),
+  outputs: v.pipe(
+    v.array(v.object({
+      handler: v.literal("zeromq"),
+      config: v.object({
+        protocol: v.optional(v.literal("tcp"), "tcp"),
+        listen_address: v.optional(text, "127.0.0.1"),
+        port,
+        type: v.optional(zmqType("PUB"), "PUB"),
+      }),
+    })),
+    v.minLength(1, "expected at least one output"),
+  ),
+  aggregator: v.optional(v.object({
+    config: v.object({
+      protocol: v.optional(v.literal("tcp"), "tcp"),
+      listen_address: v.optional(text, "127.0.0.1"),
+      port,
+      type: v.optional(zmqType("PULL"), "PULL"),
+    }),
+  })),
+  logging: v.optional(v.object({
+    loglevel: v.optional(v.pipe(
+      v.string(),
+      v.transform((level) =>
+        level.toLowerCase().replace(/^warn$/, "warning").replace(/^critical$/, "error")
+      ),
+      v.picklist(levels),
+    )),
+  })),
+  celery: v.optional(store),
+  tasks: v.optional(store),
+  journal: v.optional(v.object({ keep: v.optional(v.pipe(v.number(), v.minValue(1))) })),
+  curve: v.optional(v.object({ secret_key: key })),
+});
+
+/** An input of ZeroMQ. */
+export type ZmqFeed = { namespace: string } & v.InferOutput<typeof zmqInput>;
+/** An input of AMQP. */
+export type AmqpFeed = { namespace: string } & v.InferOutput<typeof amqpInput>;
+
+/** What the router is to do. */
+export interface RouterConfig {
+  /** Where events are pushed to, if anywhere. */
+  pull: string | undefined;
+  zmq: ZmqFeed[];
+  amqp: AmqpFeed[];
+  /** Where events are published. */
+  publish: string[];
+  /** MongoDB, if there is any. */
+  mongo: { url: string; database: string } | undefined;
+  /** Seconds that the journal keeps events. */
+  keep: number | undefined;
+  logLevel: typeof levels[number] | undefined;
+  curve: Curve | undefined;
+  /** What there is to say of the file. */
+  notes: string[];
+}
+
+/**
+ * Reads a config.json.
+ *
+ * @throws {UsageError} when it cannot be used, naming the key
+ */
+export function parseConfig(json: string): RouterConfig {
+  let whole: unknown;
+  try {
+    whole = JSON.parse(json);
+  } catch (error) {
+    throw new UsageError(`it is not JSON: ${(error as Error).message}`);
+  }
+  const { input, notes } = withoutDisabled(whole);
+  const result = v.safeParse(file, input);
+  if (!result.success) {
+    const [issue] = result.issues;
+    throw new UsageError(`${v.getDotPath(issue) ?? "the file"}: ${issue.message}`);
+  }
+  const { feeds, outputs, aggregator, logging, celery, tasks, journal, curve } = result.output;
+  unknownKeys(input, result.output, "", notes);
+  const address = (c: { listen_address: string; port: number }) =>
+    `tcp://${c.listen_address}:${c.port}`;
+  const mongo = tasks ?? celery;
+  const inputs = feeds.feeders;
+  return {
+    pull: aggregator && address(aggregator.config),
+    zmq: inputs.flatMap(({ namespace, handler, config }) =>
+      handler === "ZMQInput" ? { namespace, ...config } : []
+    ),
+    amqp: inputs.flatMap(({ namespace, handler, config }) =>
+      handler === "AMQPInput" ? { namespace, ...config } : []
+    ),
+    publish: outputs.map(({ config }) => address(config)),
+    mongo: mongo && { url: mongoUrl(mongo), database: mongo.database },
+    keep: journal?.keep,
+    logLevel: logging?.loglevel,
+    curve: curve && { secretKey: curve.secret_key },
+    notes,
+  };
+}
+
+function mongoUrl({ url, host, port, username, password }: v.InferOutput<typeof store>): string {
+  if (url) return url;
+  const user = username === undefined
+    ? ""
+    : `${encodeURIComponent(username)}:${encodeURIComponent(password ?? "")}@`;
+  return `mongodb://${user}${host}:${port}`;
+}
+
+/** A feeder that is switched off may be of any kind. */
+function withoutDisabled(whole: unknown): { input: unknown; notes: string[] } {
+  const input = whole as { feeds?: { feeders?: unknown } } | null;
+  const feeders = input?.feeds?.feeders;
+  if (!Array.isArray(feeders)) return { input, notes: [] };
+  const isOn = (each: Record<string, unknown> | null) =>
+    each?.disabled !== true && (each?.config as Record<string, unknown>)?.disabled !== true;
+  const notes = feeders.flatMap((each, index) =>
+    isOn(each) ? [] : [`feeds.feeders.${index} (${each?.handler}) is disabled`]
+  );
+  return { input: { ...input, feeds: { ...input!.feeds, feeders: feeders.filter(isOn) } }, notes };
+}
+
+/** Validation leaves out what it does not know. */
+function unknownKeys(input: unknown, output: unknown, path: string, notes: string[]) {
+  if (typeof input !== "object" || input === null) return;
+  for (const [name, value] of Object.entries(input)) {
+    if (name === "disabled") continue;
+    const known = output as Record<string, unknown>;
+    if (!(name in known)) notes.push(`${path}${name} means nothing here and is ignored`);
+    else unknownKeys(value, known[name], `${path}${name}.`, notes);
+  }
+}

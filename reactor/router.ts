@@ -1,0 +1,139 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env
+/**
+ * Take events from several inputs, number and journal them, and publish them on one stream.
+ *
+ * Run: `deno task router -c config.json`, then `deno task fire -e zmq.test -d '{"a":1}'` in another terminal.
+ * @module
+ */
+import {
+  connectBroker,
+  connectMongo,
+  mongoUrlFlag,
+  runTool,
+  textFlag,
+  type Tool,
+  UsageError,
+  withoutPassword,
+} from "@event-sink/lib";
+import { Publisher } from "zeromq";
+import { parseConfig, type RouterConfig } from "./config.ts";
+import { feedFromQueue, openInput } from "./inputs.ts";
+import { KEEP_SECONDS, openJournal } from "./journal.ts";
+import { bind, serving } from "./sockets.ts";
+import { startStream } from "./stream.ts";
+
+const routerFlags = {
+  config: textFlag("configuration file", {
+    value: "FILE",
+    short: "c",
+    default: "/etc/event-reactor/config.json",
+  }),
+  mongoUrl: {
+    ...mongoUrlFlag,
+    about: "MongoDB of the journal, in place of the configuration's",
+    default: "",
+  },
+};
+
+/** Longest time that stopping may wait for MongoDB, in milliseconds. */
+const LAST_WRITE_LIMIT = 8000;
+/** Longest time that ZeroMQ may take to send what it holds when the router ends, in milliseconds. */
+const LINGER = 2000;
+
+await runTool(import.meta, {
+  about: "Take events from several inputs and publish them on one stream.",
+  notes: "Events of AMQP feeds that cannot be used: queue <queue_name>.dlq",
+  flags: routerFlags,
+  endsByItself: true,
+}, async (tool) => {
+  const config = await readConfig(tool.flags.config);
+  if (config.logLevel && tool.flags.logLevel === "info") tool.log.setLevel(config.logLevel);
+  config.notes.forEach((note) => tool.log.info(`${tool.flags.config}: ${note}`));
+  await route(config, tool);
+});
+
+async function route(
+  config: RouterConfig,
+  { flags, log, print, ...tool }: Tool<typeof routerFlags>,
+) {
+  const failure = new AbortController();
+  const signal = AbortSignal.any([tool.signal, failure.signal]);
+  const fail = (error: unknown) => failure.abort(error);
+  await using stack = new AsyncDisposableStack();
+  const { curve } = config;
+
+  const giveUp = new AbortController();
+  const url = flags.mongoUrl || config.mongo?.url;
+  let journal;
+  if (url) {
+    const mongo = stack.use(await connectMongo({ url, signal, log }));
+    const db = mongo.client.db(config.mongo?.database ?? "eventreactor");
+    const { keep = KEEP_SECONDS } = config;
+    journal = await openJournal(db, { keep, signal: giveUp.signal, log });
+  }
+
+  const publishers: Publisher[] = [];
+  const close = <T extends { close(): void }>(socket: T) =>
+    stack.adopt(socket, () => socket.close());
+  for (const uri of config.publish) {
+    const publisher = close(
+      new Publisher({ sendHighWaterMark: 100_000, linger: LINGER, ...serving(curve) }),
+    );
+    publishers.push(publisher);
+    await print(` [*] Publishing on ${await bind(publisher, uri)}`);
+  }
+  const [only, ...others] = publishers;
+  const publish = others.length === 0
+    ? (text: string) => only!.send(text)
+    : async (text: string) => void await Promise.all(publishers.map((each) => each.send(text)));
+  const stream = startStream(journal, publish, fail);
+
+  const inputs = [];
+  const aggregator = config.pull
+    ? [{ namespace: "local", uri: config.pull, type: "PULL" as const }]
+    : [];
+  for (const feed of [...aggregator, ...config.zmq]) {
+    const input = close(await openInput(feed, { stream, log, curve }));
+    inputs.push(input);
+    input.done.catch(fail);
+    await print(` [*] Taking events (${feed.type}) on ${input.endpoint}`);
+  }
+  const queues = config.amqp.map(async (feed) => {
+    try {
+      await using broker = await connectBroker({ url: feed.url, signal, log });
+      await feedFromQueue(broker, feed, stream, signal);
+    } catch (error) {
+      if (error !== signal.reason) fail(error);
+    }
+  });
+  for (const { queue_name, url } of config.amqp) {
+    await print(` [*] Taking events from queue ${queue_name} of ${withoutPassword(url)}`);
+  }
+  await print(
+    journal
+      ? ` [*] Journal in ${withoutPassword(url!)}, last number ${await journal.last()}`
+      : " [*] No MongoDB is configured: events are neither numbered nor journaled",
+  );
+  await print(" [*] Routing events. To exit press CTRL+C");
+
+  if (!signal.aborted) {
+    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+  }
+  const limit = setTimeout(() => giveUp.abort(), LAST_WRITE_LIMIT);
+  await Promise.all([...inputs.map((input) => input.drain()), ...queues]);
+  const { inHand } = stream;
+  await stream.idle();
+  clearTimeout(limit);
+  if (giveUp.signal.aborted) {
+    throw new Error(`Cannot write to MongoDB: ${inHand} events that were taken are lost`);
+  }
+  failure.signal.throwIfAborted();
+}
+
+async function readConfig(path: string): Promise<RouterConfig> {
+  try {
+    return parseConfig(await Deno.readTextFile(path));
+  } catch (error) {
+    throw new UsageError(`Cannot use the configuration '${path}': ${(error as Error).message}`);
+  }
+}

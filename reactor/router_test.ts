@@ -1,0 +1,189 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { MongoClient } from "mongodb";
+import { connectProbe, eventually, unique } from "../lib/testing.ts";
+import type { ReactorEvent } from "./event.ts";
+import { hasPythonZmq, lines, push, request, setup } from "./testing.ts";
+
+const ignore = !await hasPythonZmq();
+
+function eventsOf(stdout: string): ReactorEvent[] {
+  return lines(stdout.replace("subscribed\n", ""));
+}
+
+/** Each number is one more than the one before. */
+function assertInOrder(events: ReactorEvent[]) {
+  const [first] = events;
+  assert.deepEqual(
+    events.map(({ number }) => number),
+    events.map((_, index) => first!.number! + index),
+  );
+}
+
+Deno.test({
+  name: "Python programs push, request and subscribe; 1,000 events arrive in order",
+  ignore,
+}, async () => {
+  await using test = await setup({ journal: true });
+  const router = await test.router();
+  assert.match(router.output.stderr, /celery\.task_imports means nothing here/);
+  const sub = await test.subscriber(1001);
+  const pushed = await test.client(push, test.uri(test.ports.pull), "1000").ended();
+  assert.equal(pushed.code, 0, pushed.stderr);
+  const req = test.client(request, test.uri(test.ports.rep));
+  await req.input('{"event_type":"zmq.req","payload":[1,{"a":null}],"extra":"ü"}');
+  const [accepted] = lines((await req.ended()).stdout);
+  const { number, timestamp, ...rest } = accepted;
+  assert.deepEqual(rest, {
+    event_type: "zmq.req",
+    payload: [1, { a: null }],
+    extra: "ü",
+    namespace: "local",
+  });
+  assert(Math.abs(timestamp - Date.now() / 1000) < 30);
+  const events = eventsOf((await sub.ended()).stdout);
+  assertInOrder(events);
+  assert.deepEqual(events.find((event) => event.number === number), accepted);
+  assert.deepEqual(
+    events.filter((event) => event.event_type === "zmq.test").map(({ payload }) => payload),
+    Array.from({ length: 1000 }, (_, n) => ({ n })),
+  );
+});
+
+Deno.test(
+  { name: "bad input is answered with an error, and the router lives on", ignore },
+  async () => {
+    await using test = await setup();
+    const router = await test.router();
+    assert.match(router.output.stdout, /neither numbered nor journaled/);
+    const parents = (depth: number): string =>
+      depth === 0 ? "1" : `{"event_type":"p","parent_event":${parents(depth - 1)}}`;
+    const bad = [
+      "no json",
+      '{"payload":1}',
+      "[]",
+      "\x00\x01",
+      "@50000000",
+      '{"event_type":"a"}|{"event_type":"b"}',
+      parents(30),
+      "",
+    ];
+    const req = test.client(request, test.uri(test.ports.rep));
+    await req.input([...bad, '{"event_type":"good"}'].join("\n"));
+    const answers = lines((await req.ended()).stdout);
+    const good = answers.pop();
+    assert.equal(good.event_type, "good");
+    assert.equal("number" in good, false);
+    const expected = [
+      /not JSON/,
+      /no 'event_type'/,
+      /array/,
+      /not JSON/,
+      /too large/,
+      /not 2/,
+      /parents/,
+      /JSON/,
+    ];
+    expected.forEach((pattern, index) => assert.match(answers[index].error, pattern));
+    const pushBad = push.replace(/socket\.send_json.*/, 'socket.send(b"\\xff\\xfe")');
+    await test.client(pushBad, test.uri(test.ports.pull), "1").ended();
+    await router.seen(/Refused from tcp:.*not UTF-8/);
+    assert.equal((await test.fire("-e", "still.there")).code, 0);
+  },
+);
+
+Deno.test(
+  { name: "what was answered survives kill -9 of the router, and numbers go on", ignore },
+  async () => {
+    await using test = await setup({ journal: true });
+    let router = await test.router();
+    const events = Array.from({ length: 300 }, (_, n) => `{"event_type":"kill","payload":${n}}`);
+    const req = test.client(request, test.uri(test.ports.rep));
+    await req.input(events.join("\n"));
+    await req.seen(/"payload":100,/);
+    router.kill("SIGKILL");
+    await router.ended();
+    const answered = req.output.stdout.split("\n").filter((line) => line.endsWith("}"));
+    await using client = new MongoClient(test.mongoUrl);
+    const journal = client.db(test.database).collection<{ _id: number; event: string }>("journal");
+    const stored = await journal.find().sort({ _id: 1 }).toArray();
+    for (const text of answered) assert(stored.some(({ event }) => event === text), text);
+    assertInOrder(stored.map(({ event }) => JSON.parse(event)));
+    router = await test.router();
+    const { stdout } = await test.fire("-e", "next");
+    assert.equal(JSON.parse(stdout).number, stored.length + 1);
+  },
+);
+
+Deno.test({
+  name: "MongoDB goes away: events wait, none is lost, and SIGTERM loses none either",
+  ignore,
+}, async () => {
+  await using test = await setup({ journal: true });
+  const router = await test.router();
+  const sub = await test.subscriber(2001);
+  test.cable.cut("down");
+  const requesting = test.fire("-e", "waits", "--timeout", "30");
+  await test.client(push, test.uri(test.ports.pull), "1000").ended();
+  await router.seen(/Cannot write to MongoDB/);
+  test.cable.plug();
+  const { code, stdout, stderr } = await requesting;
+  assert.equal(code, 0, stderr);
+  assert.equal(typeof JSON.parse(stdout).number, "number");
+  await sub.seen(/"n": 999\}/);
+  await test.client(push, test.uri(test.ports.pull), "1000").ended();
+  router.kill("SIGTERM");
+  const ended = await router.ended();
+  assert.equal(ended.code, 0, ended.stderr);
+  const events = eventsOf((await sub.ended()).stdout);
+  assert.equal(events.length, 2001);
+  assertInOrder(events);
+});
+
+Deno.test(
+  { name: "an AMQP queue feeds the stream; a bad message is dead-lettered", ignore },
+  async () => {
+    const [queue, nova] = [unique("events"), unique("nova")];
+    await using test = await setup({ journal: true, queue, exchanges: [nova] });
+    await using probe = await connectProbe(test.amqpUrl, { queues: [queue], exchanges: [nova] });
+    // As another program has it, which does not keep it.
+    await probe.channel.assertExchange(nova, "direct", { durable: false });
+    await test.router();
+    const sub = await test.subscriber(100);
+    await eventually(() => probe.channel.checkQueue(`${queue}.dlq`).catch(() => assert.fail()))
+      .catch(() => {});
+    probe.channel.publish(nova, "notifications.info", Buffer.from("not json"));
+    for (let n = 0; n < 100; n++) {
+      const timestamp = "2024-05-01 10:00:00.000000";
+      const event = { event_type: "compute.instance.create", payload: n, timestamp };
+      probe.channel.publish(nova, "notifications.info", Buffer.from(JSON.stringify(event)));
+    }
+    const events = eventsOf((await sub.ended()).stdout);
+    assert.deepEqual(
+      events.map(({ payload }) => payload),
+      Array.from({ length: 100 }, (_, n) => n),
+    );
+    assert.deepEqual(events[0]!.namespace, "openstack");
+    assert.equal(events[0]!.timestamp, Date.UTC(2024, 4, 1, 10) / 1000);
+    assert.equal((await probe.take(`${queue}.dlq`)).content.toString(), "not json");
+    await eventually(async () => assert.equal(await probe.count(queue), 0));
+  },
+);
+
+Deno.test("fire prints the accepted event, pushes with PUSH, and fails without a router", async () => {
+  await using test = await setup();
+  const nobody = await test.fire("-e", "a", "--timeout", "0.3");
+  assert.equal(nobody.code, 1);
+  assert.match(nobody.stderr, /^Cannot fire: nobody takes events at tcp:/);
+  await test.router();
+  const file = await Deno.makeTempFile();
+  await Deno.writeTextFile(file, '{"from":"file"}');
+  const { code, stdout } = await test.fire("-e", "a", "-d", `@${file}`, "-n", "mine");
+  await Deno.remove(file);
+  assert.equal(code, 0);
+  const { timestamp: _, ...event } = JSON.parse(stdout);
+  assert.deepEqual(event, { namespace: "mine", event_type: "a", payload: { from: "file" } });
+  const pull = test.uri(test.ports.pull);
+  assert.equal((await test.fire("-e", "b", "-p", "1", "-z", "zmq.PUSH", "-u", pull)).code, 0);
+  assert.equal((await test.fire("-e", "b", "-p", "{")).code, 2);
+});
