@@ -1,0 +1,119 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-run --allow-read
+/**
+ * The reactor at work: starts router, subscriber and worker with the sample configuration, and the embedded stack where MONGO_URL is not set,
+ * fires some events, and shows which handlers ran with which result, until Ctrl-C.
+ *
+ * Run: `deno task reactor`, and `deno task fire -e zmq.test -d '{"a":1}'` in another terminal.
+ * @module
+ */
+import { fileURLToPath } from "node:url";
+import { resolve } from "node:path";
+import {
+  connectMongo,
+  mongoUrlFlag,
+  pause,
+  type Process,
+  runTool,
+  startDeno,
+  textFlag,
+} from "@event-sink/lib";
+
+const here = new URL("./", import.meta.url);
+const sample = (file: string) => fileURLToPath(new URL(`sample/${file}`, here));
+
+/** Milliseconds between two looks for new results. */
+const INTERVAL = 200;
+
+const events = [
+  ["zmq.test", { a: 1 }],
+  ["disk.root", { used: 0.95 }],
+  ["disk.home", { used: 0.4 }],
+] as const;
+
+const flags = {
+  mongoUrl: { ...mongoUrlFlag, default: "" },
+  data: textFlag("directory where the embedded stack keeps its state", {
+    value: "DIR",
+    default: ".data/reactor",
+  }),
+};
+
+await runTool(import.meta, {
+  about: "Start router, subscriber and worker with a sample configuration and show them at work.",
+  notes: "The configuration is in reactor/sample.",
+  flags,
+}, async ({ flags, log, print, ...tool }) => {
+  await using stack = new AsyncDisposableStack();
+  const failure = new AbortController();
+  const signal = AbortSignal.any([tool.signal, failure.signal]);
+
+  /** Starts a task; its end before ours is a failure. */
+  function start(task: string, args: string[], cwd: URL, env = {}): Process {
+    const process = stack.use(startDeno(["task", task, ...args], {
+      cwd,
+      env,
+      onLine(line, stream) {
+        // Not what `deno task` itself says; and once stopping, the three part from each other: nothing to tell.
+        const told = stream === "stderr" && !/^(Task|Download) /.test(line);
+        if (told && !signal.aborted) print(`${task}: ${line}`).catch(() => {});
+      },
+    }));
+    process.ended.then((last) => {
+      failure.abort(new Error(`Cannot go on: ${task} has ended: ${last}`));
+    });
+    return process;
+  }
+
+  const mongoUrl = flags.mongoUrl || await startEmbedded(start, flags.data);
+  const env = { MONGO_URL: mongoUrl };
+  const config = ["-c", sample("config.json")];
+  const handlers = ["--event-handlers", sample("event-handlers")];
+  const router = start("router", config, here, env);
+  await router.line(" [*] Routing events");
+  const filters = ["-e", sample("event-handlers.json")];
+  const sub = start("sub", [...config, ...handlers, ...filters, "--name", "sample"], here, env);
+  const worker = start("worker", [...config, ...handlers], here, env);
+  await sub.line(" [*] Waiting for events");
+  await worker.line(" [*] Waiting for tasks");
+
+  await using mongo = await connectMongo({ url: mongoUrl, signal, log });
+  const results = mongo.client.db("eventreactor").collection("task_collection");
+  const shown = new Set((await results.find().toArray()).map(({ _id }) => `${_id}`));
+  await print(`Router, subscriber and worker are running
+Fire an event from another terminal: deno task fire -e zmq.test -d '{"a":1}'
+To exit press CTRL+C
+`);
+  for (const [type, payload] of events) {
+    const fire = startDeno(["task", "fire", "-e", type, "-d", JSON.stringify(payload)], {
+      cwd: here,
+    });
+    await using _ = fire;
+    const last = await fire.ended;
+    await print(`fired ${last}`);
+  }
+  while (!signal.aborted) {
+    for await (const result of results.find({ _id: { $nin: [...shown] as never[] } })) {
+      shown.add(`${result._id}`);
+      await print(oneLine(result));
+    }
+    await pause(INTERVAL, signal);
+  }
+  signal.throwIfAborted();
+});
+
+async function startEmbedded(
+  start: (task: string, args: string[], cwd: URL) => Process,
+  data: string,
+): Promise<string> {
+  const args = ["--amqp-port", "0", "--mongo-port", "0", "--data", resolve(data)];
+  return await start("up", args, new URL("../", here)).line("MONGO_URL=");
+}
+
+function oneLine({ event, driver, handler, status, data, error }: Record<string, unknown>): string {
+  const { namespace, event_type } = (typeof event === "string" ? JSON.parse(event) : event) as {
+    namespace: string;
+    event_type: string;
+  };
+  const outcome = error ?? JSON.stringify(data);
+  return `  ${namespace}:${event_type} -> ${driver} ${handler}: ${status}, ${outcome}`;
+}
