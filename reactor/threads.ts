@@ -97,10 +97,11 @@ function startThread({ permissions = {}, handler }: Entry, file: string, directo
   const { read = false } = permissions;
   // To load the module and its siblings; the thread gives it up before it calls the function.
   const loading = read === true ? true : [...(read || []), directory];
+  const keeps = read === true || (read && read.some((path) => path.startsWith(directory)));
   try {
     return new Worker(new URL("thread.ts", import.meta.url), {
       type: "module",
-      name: JSON.stringify({ file, directory: read === true ? undefined : directory }),
+      name: JSON.stringify({ file, directory: keeps ? undefined : directory }),
       deno: { permissions: { ...none, ...permissions, read: loading } },
     });
   } catch (error) {

@@ -64,7 +64,8 @@ A handler of the driver func has the permissions of its entry; those of this pro
     directory: flags.eventHandlers,
     timeLimit: flags.timeLimit * 1000,
   });
-  await print(" [*] Waiting for tasks. To exit press CTRL+C");
+  let printed = print(" [*] Waiting for tasks. To exit press CTRL+C");
+  await printed;
   await work({
     store,
     drivers,
@@ -75,9 +76,10 @@ A handler of the driver func has the permissions of its entry; those of this pro
     ended: ({ entry, namespace, event_type, attempts }, { status, error }) => {
       const what = `${entry.driver} ${entry.handler} for ${namespace}:${event_type}`;
       const why = error === undefined ? "" : ` (attempt ${attempts}: ${error})`;
-      print(` [x] ${what}: ${status}${why}`).catch(() => {}); // a closed stdout stops the tool
+      printed = print(` [x] ${what}: ${status}${why}`).catch(() => {}); // a closed stdout stops the tool
     },
     signal,
     log,
   });
+  await printed;
 });

@@ -145,24 +145,26 @@ Deno.test("worker gives a func handler the permissions of its entry, none by def
     "mod.ts": `const tried = (name: string, act: () => unknown) => {
   try { act(); return name; } catch (error) { return (error as Error).name; }
 };
-export const f = async () => [
+export const f = async (e: { payload: Deno.ConnectOptions }) => [
   tried("read", () => Deno.readTextFileSync(new URL("mod.ts", import.meta.url))),
   tried("env", () => Deno.env.get("LOG_LEVEL")),
   tried("run", () => new Deno.Command("true").outputSync()),
-  await fetch("http://127.0.0.1:1").catch((error) => error.name),
+  await Deno.connect(e.payload).then((c) => (c.close(), "net"), (error) => error.name),
 ];`,
   });
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { hostname, port } = listener.addr as Deno.NetAddr;
   await test.worker(["--max-attempts", "1"]);
   const entry = func("mod.f");
   const [none, net, read, more] = await test.add([
     entry,
-    { ...entry, permissions: { net: ["127.0.0.1:1"] } },
+    { ...entry, permissions: { net: [`${hostname}:${port}`] } },
     { ...entry, permissions: { read: [`${test.directory}/handlers`] } },
     { ...entry, permissions: { write: true } },
-  ]);
+  ], { hostname, port });
   const refused = "NotCapable";
   assert.deepEqual((await test.result(none!)).data, [refused, refused, refused, refused]);
-  assert.deepEqual((await test.result(net!)).data, [refused, refused, refused, "TypeError"]);
+  assert.deepEqual((await test.result(net!)).data, [refused, refused, refused, "net"]);
   assert.deepEqual((await test.result(read!)).data, ["read", refused, refused, refused]);
   assert.match((await test.result(more!)).error!, /Cannot give 'mod.f' its permissions/);
 });
