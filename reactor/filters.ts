@@ -51,7 +51,9 @@ export type Filters = (event: { namespace: string; event_type: string }) => Matc
  * @throws {TypeError} saying what is wrong with it, and where
  */
 export function parseFilters(text: string): Filters {
-  const result = v.safeParse(fileSchema, parseJson(text));
+  const value = parseJson(text);
+  if (Array.isArray(value)) throw new TypeError("the file is a list: expected an object");
+  const result = v.safeParse(fileSchema, value);
   if (!result.success) {
     const [issue] = result.issues;
     throw new TypeError(`${v.getDotPath(issue) ?? "the file"}: ${issue.message}`);
@@ -102,6 +104,15 @@ function matcher(pattern: string): (text: string) => boolean {
     }
     return reached.at(-1)!;
   };
+}
+
+/**
+ * Reads the file once.
+ *
+ * @throws {TypeError} when it cannot be used
+ */
+export async function readFilters(file: string): Promise<Filters> {
+  return using(file, await read(file));
 }
 
 /** Filters that follow their file. Dispose it to stop following. */
