@@ -26,8 +26,12 @@ export const databaseFlags = {
 } satisfies Flags;
 
 const sectionSchema = v.object({
+  /** This project's own, in place of host and port. */
+  url: v.optional(v.pipe(v.string(), v.startsWith("mongodb"))),
   host: v.optional(v.string(), "127.0.0.1"),
   port: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65535)), 27017),
+  username: v.optional(v.string()),
+  password: v.optional(v.string(), ""),
   database: v.optional(v.pipe(v.string(), v.nonEmpty()), "eventreactor"),
   task_collection: v.optional(v.pipe(v.string(), v.nonEmpty()), "task_collection"),
 });
@@ -52,14 +56,19 @@ export async function openDatabase(
   { flags, signal, log }: Pick<Tool<typeof databaseFlags>, "flags" | "signal" | "log">,
 ): Promise<Database> {
   const section = await readSection(flags.config);
-  const host = section.host.includes(":") ? `[${section.host}]` : section.host;
-  const url = flags.mongoUrl || `mongodb://${host}:${section.port}`;
+  const url = flags.mongoUrl || urlOf(section);
   const mongo = await connectMongo({ url, signal, log });
   return {
     db: mongo.client.db(section.database),
     resultsName: section.task_collection,
     [Symbol.asyncDispose]: () => mongo[Symbol.asyncDispose](),
   };
+}
+
+function urlOf({ url, host, port, username, password }: v.InferOutput<typeof sectionSchema>) {
+  const [user, word] = [username ?? "", password].map(encodeURIComponent);
+  const login = username === undefined ? "" : `${user}:${word}@`;
+  return url ?? `mongodb://${login}${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 async function readSection(file: string) {

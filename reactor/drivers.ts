@@ -2,7 +2,7 @@
  * Executes one handler for one event, with a time limit, so that whatever it does harms nobody else.
  * @module
  */
-import type { Outcome, Task } from "./task_store.ts";
+import type { Outcome, Task } from "./task.ts";
 import { BadHandler } from "./handler_file.ts";
 import { runProcess, splitWords } from "./subprocess.ts";
 import { runPython } from "./python.ts";

@@ -14,8 +14,8 @@ const FULL = 5000;
 
 /** What to follow, and with what. */
 export interface FollowOptions {
-  /** The frames of each message, as they come; ends when the signal aborts. */
-  messages: AsyncIterable<Uint8Array[]>;
+  /** Hands over the frames of each message, one after the other, until the signal aborts. */
+  receive: (handle: (frames: Uint8Array[]) => Promise<void> | undefined) => Promise<void>;
   journal: Journal;
   /** Where to begin, remembered by `handle`. */
   position: number;
@@ -37,7 +37,7 @@ export interface Follower {
 
 /** Handles every event after the position, each once, until the signal aborts. */
 export function follow(options: FollowOptions): Follower {
-  const { messages, journal, handle, idle, signal, log } = options;
+  const { receive, journal, handle, idle, signal, log } = options;
   let position = options.position;
   const live: ReactorEvent[] = [];
   let asked = true;
@@ -48,21 +48,17 @@ export function follow(options: FollowOptions): Follower {
     space.resolve();
   });
 
-  async function receive() {
-    for await (const frames of messages) {
-      try {
-        if (frames.length !== 1) throw new TypeError(`a message of ${frames.length} frames`);
-        live.push(parseEvent(frames[0]!, { namespace: "local" }));
-      } catch (error) {
-        log.warn(`Ignored a message: ${(error as Error).message}`);
-      }
-      news.resolve();
-      if (live.length >= FULL && !signal.aborted) {
-        space = Promise.withResolvers();
-        await space.promise;
-      }
-      if (signal.aborted) return;
+  function take(frames: Uint8Array[]): Promise<void> | undefined {
+    try {
+      if (frames.length !== 1) throw new TypeError(`a message of ${frames.length} frames`);
+      live.push(parseEvent(frames[0]!, { namespace: "local" }));
+    } catch (error) {
+      log.warn(`Ignored a message: ${(error as Error).message}`);
     }
+    news.resolve();
+    if (live.length < FULL || signal.aborted) return;
+    space = Promise.withResolvers();
+    return space.promise;
   }
 
   async function process() {
@@ -151,6 +147,6 @@ export function follow(options: FollowOptions): Follower {
       asked = true;
       news.resolve();
     },
-    ended: Promise.all([receive(), process()]).then(() => {}),
+    ended: Promise.all([receive(take), process()]).then(() => {}),
   };
 }

@@ -13,7 +13,7 @@ import { type Filters, readFilters, watchFilters } from "./filters.ts";
 import { follow } from "./follow.ts";
 import { openJournal } from "./journal.ts";
 import { subscribe } from "./subscription.ts";
-import { addTasks, type NewTask, openCollections } from "./task_store.ts";
+import { addTasks, type NewTask, openCollections } from "./task.ts";
 
 const subFlags = {
   ...databaseFlags,
@@ -30,6 +30,10 @@ const subFlags = {
     value: "URI",
     short: "u",
     default: "tcp://127.0.0.1:55000",
+  }),
+  serverKey: textFlag("the router's public CURVE key, when it has keys", {
+    value: "KEY",
+    default: "",
   }),
   name: textFlag("under which it remembers how far it came", { value: "NAME", default: "sub" }),
   fromStart: switchFlag("begin a new name with the oldest event of the journal, not the next one"),
@@ -53,7 +57,8 @@ await runTool(import.meta, {
   const subscribers = db.collection<{ _id: string; number: number; at: Date }>("subscribers");
   // The socket first: what comes from now on waits in it.
   let onConnect = () => {};
-  using subscription = subscribe(flags.publisherUri, {
+  using subscription = await subscribe(flags.publisherUri, {
+    serverKey: flags.serverKey || undefined,
     onConnect: () => onConnect(),
     signal,
     log,
@@ -66,7 +71,7 @@ await runTool(import.meta, {
     { upsert: true, returnDocument: "after" },
   );
   const follower = follow({
-    messages: subscription.messages,
+    receive: subscription.receive,
     journal,
     position: known?.number ?? first,
     async handle(events, position) {

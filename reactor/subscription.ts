@@ -5,12 +5,12 @@
 import { Subscriber } from "zeromq";
 import { UsageError } from "@event-sink/lib";
 import type { Log } from "../lib/log.ts";
-import { MAX_EVENT_BYTES } from "./event.ts";
+import { connecting, receiveAll, receiving } from "./sockets.ts";
 
 /** A connected socket. Dispose it to close it. */
 export interface Subscription extends Disposable {
-  /** The frames of each message; ends when the signal aborts. */
-  messages: AsyncIterable<Uint8Array[]>;
+  /** Hands over the frames of each message, one after the other, until the signal aborts. */
+  receive(handle: (frames: Uint8Array[]) => Promise<void> | undefined): Promise<void>;
 }
 
 /**
@@ -18,20 +18,21 @@ export interface Subscription extends Disposable {
  *
  * @throws {UsageError} when this is no address
  */
-export function subscribe(
+export async function subscribe(
   uri: string,
-  { onConnect, signal, log }: {
+  { serverKey, onConnect, signal, log }: {
+    /** The router's public CURVE key, when it has keys. */
+    serverKey: string | undefined;
     /** Is called when the connection is there, and whenever it is there again. */
     onConnect: () => void;
     signal: AbortSignal;
     log: Log;
   },
-): Subscription {
+): Promise<Subscription> {
   const socket = new Subscriber({
+    ...receiving({ highWaterMark: 10_000 }),
+    ...await connecting(serverKey),
     linger: 0,
-    receiveHighWaterMark: 10_000,
-    // Numbers and what a router fills in come on top; a longer frame closes the connection.
-    maxMessageSize: MAX_EVENT_BYTES + 65_536,
     reconnectInterval: 100,
     reconnectMaxInterval: 2000,
   });
@@ -51,7 +52,7 @@ export function subscribe(
   socket.subscribe();
   signal.addEventListener("abort", () => socket.close());
   return {
-    messages: socket,
+    receive: (handle) => receiveAll(socket, handle),
     [Symbol.dispose]: () => socket.close(),
   };
 }

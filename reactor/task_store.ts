@@ -3,133 +3,15 @@
  *
  * A task is claimed under a lease, which its worker renews. The claim's token stands in the task: who has lost the lease can no longer
  * renew, finish or fail it. Leases go by the clocks of the workers' machines, which must agree to a fraction of a lease.
- *
- * Collections: `tasks` (with `due`: when a task is to run or, while it runs, when its lease ends; none when it is over), `task_locks` (one
- * per exclusive handler at work), `wakeups`, and that of the results. Tasks that are over stay for 48 hours, so that one that is added a
- * second time is known.
  * @module
  */
-import type { AnyBulkWriteOperation, Collection, Db } from "mongodb";
-import type { Entry } from "./filters.ts";
-import { openWakeUps, wakeUp } from "./wake_ups.ts";
+import type { AnyBulkWriteOperation } from "mongodb";
+import { KEPT, resultOf, writeResults } from "./result.ts";
+import type { Claimed, Collections, Outcome, Task } from "./task.ts";
+import { wakeUp } from "./wake_ups.ts";
 
-/** How long results are kept, in seconds. */
-const KEPT = 48 * 3600;
 /** Longest delay before another attempt, in milliseconds. */
 const LONGEST_DELAY = 10 * 60_000;
-
-/** A task in MongoDB. */
-export interface Task {
-  /** The same for the same event and handler. */
-  _id: string;
-  /** The event, as JSON: any event can be stored that way. */
-  event: string;
-  namespace: string;
-  event_type: string;
-  entry: Entry;
-  /** The handler's lock, when it is exclusive. */
-  lock?: string;
-  status: "pending" | "running" | "done" | "failed";
-  due?: Date;
-  /** 1 during the first. */
-  attempts: number;
-  added: Date;
-  worker?: string;
-  token?: string;
-  started?: Date;
-  /** Of the last attempt, when that failed. */
-  error?: string;
-  expires?: Date;
-}
-
-/** What a task is made from. */
-export type NewTask = Pick<Task, "_id" | "event" | "namespace" | "event_type" | "entry">;
-
-/** A task that this worker holds. */
-export type Claimed = Task & { token: string; started: Date };
-
-/** What came of an execution. */
-export interface Outcome {
-  status: "done" | "failed";
-  /** The exit code; 0 or 1 of a function. */
-  code?: number;
-  /** stdout, or what the function returned. */
-  data?: unknown;
-  /** What the handler wrote besides. */
-  log?: string;
-  error?: string;
-  /** Another attempt would fail in the same way. */
-  permanent?: boolean;
-}
-
-/** The collections of the queue. */
-export interface Collections {
-  tasks: Collection<Task>;
-  results: Collection<Result>;
-  locks: Collection<Lock>;
-  wakeUps: Collection;
-}
-
-/** A result in MongoDB. */
-export interface Result {
-  _id: string;
-  event: unknown;
-  namespace: string;
-  event_type: string;
-  handler: string;
-  driver: string;
-  status: "done" | "failed";
-  code: number | null;
-  data: unknown;
-  log?: string;
-  error: string | null;
-  attempts: number;
-  worker: string;
-  added: Date;
-  started: Date;
-  finished: Date;
-  expires: Date;
-}
-
-interface Lock {
-  _id: string;
-  token: string;
-  until: Date;
-}
-
-/** Makes collections and indexes where they are missing. */
-export async function openCollections(db: Db, resultsName: string): Promise<Collections> {
-  const tasks = db.collection<Task>("tasks");
-  const results = db.collection<Result>(resultsName);
-  await Promise.all([
-    tasks.createIndex({ due: 1 }, { sparse: true }),
-    tasks.createIndex({ expires: 1 }, { expireAfterSeconds: 0, sparse: true }),
-    results.createIndex({ expires: 1 }, { expireAfterSeconds: 0 }),
-  ]);
-  return { tasks, results, locks: db.collection("task_locks"), wakeUps: await openWakeUps(db) };
-}
-
-/** Adds tasks and wakes the workers; one that is there already, in whatever state, stays as it is. */
-export async function addTasks({ tasks, wakeUps }: Collections, news: NewTask[]): Promise<void> {
-  if (news.length === 0) return;
-  const now = new Date();
-  await tasks.bulkWrite(
-    news.map(({ _id, ...rest }) => {
-      const { driver, handler, exclusive } = rest.entry;
-      const lock = exclusive ? { lock: `${driver} ${handler}` } : {};
-      const task = { ...rest, ...lock, status: "pending" as const, attempts: 0 };
-      return {
-        updateOne: {
-          filter: { _id },
-          update: { $setOnInsert: { ...task, due: now, added: now } },
-          upsert: true,
-        },
-      };
-    }),
-    { ordered: false },
-  );
-  await wakeUp(wakeUps);
-}
 
 /** A worker's side of the queue. */
 export interface TaskStore {
@@ -279,7 +161,7 @@ export function taskStore(
     ended: { task: Claimed; outcome: Outcome; again?: Date }[],
   ): Promise<Claimed[]> {
     if (ended.length === 0) return [];
-    const expires = new Date(Date.now() + KEPT * 1000);
+    const expires = new Date(Date.now() + KEPT);
     const writes = ended.map(({ task: { _id, token }, outcome, again }) => {
       const error = outcome.error === undefined ? {} : { error: outcome.error };
       const set = again
@@ -348,62 +230,4 @@ export function taskStore(
     },
     woken: () => busy.clear(),
   };
-}
-
-/** Writes results, unless there is one of a later attempt: somebody else's, after this worker lost its lease. */
-async function writeResults(results: Collection<Result>, news: Result[]): Promise<void> {
-  if (news.length === 0) return;
-  try {
-    await results.bulkWrite(
-      news.map((result) => ({
-        replaceOne: {
-          filter: { _id: result._id, attempts: { $lte: result.attempts } },
-          replacement: result,
-          upsert: true,
-        },
-      })),
-      { ordered: false },
-    );
-  } catch (error) {
-    const { writeErrors } = error as { writeErrors?: { code: number }[] };
-    if (!writeErrors?.length || !writeErrors.every(({ code }) => code === 11000)) throw error;
-  }
-}
-
-function resultOf(
-  { task, outcome }: { task: Claimed; outcome: Outcome },
-  { finished, worker }: { finished: Date; worker: string },
-): Result {
-  const { namespace, event_type, attempts, added, started, entry } = task;
-  return {
-    _id: task._id,
-    event: storable(JSON.parse(task.event), task.event),
-    namespace,
-    event_type,
-    handler: entry.handler,
-    driver: entry.driver,
-    status: outcome.status,
-    code: outcome.code ?? null,
-    data: storable(outcome.data ?? null),
-    ...(outcome.log ? { log: outcome.log } : {}),
-    error: outcome.error ?? null,
-    attempts,
-    worker,
-    added,
-    started,
-    finished,
-    expires: new Date(+finished + KEPT * 1000),
-  };
-}
-
-/** The value, or its JSON when MongoDB may refuse it: for its depth or its keys. */
-function storable(value: unknown, json = JSON.stringify(value)): unknown {
-  const fits = (part: unknown, depth: number): boolean => {
-    if (typeof part !== "object" || part === null) return true;
-    if (depth > 80) return false;
-    return Object.entries(part).every(([key, each]) =>
-      !/^\$|\0/.test(key) && fits(each, depth + 1)
-    );
-  };
-  return fits(value, 0) ? value : json;
 }

@@ -8,7 +8,7 @@
 import type { Entry } from "./filters.ts";
 import { BadHandler, handlerFile } from "./handler_file.ts";
 import { type Execution, OUTPUT_LIMIT } from "./drivers.ts";
-import type { Outcome } from "./task_store.ts";
+import type { Outcome } from "./task.ts";
 import type { Answer } from "./thread.ts";
 
 /** Idle threads that are kept. */

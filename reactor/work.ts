@@ -5,7 +5,8 @@
 import { pause, within } from "@event-sink/lib";
 import type { Log } from "../lib/log.ts";
 import type { Drivers } from "./drivers.ts";
-import type { Claimed, Outcome, TaskStore } from "./task_store.ts";
+import type { Claimed, Outcome } from "./task.ts";
+import type { TaskStore } from "./task_store.ts";
 
 /** Milliseconds after which an idle worker looks for tasks although nobody woke it. */
 const LONGEST_SLEEP = 30_000;

@@ -9,7 +9,8 @@ import { hostname } from "node:os";
 import { numberFlag, runTool, textFlag } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
 import { createDrivers } from "./drivers.ts";
-import { openCollections, taskStore } from "./task_store.ts";
+import { openCollections } from "./task.ts";
+import { taskStore } from "./task_store.ts";
 import { followWakeUps } from "./wake_ups.ts";
 import { work } from "./work.ts";
 

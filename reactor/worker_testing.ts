@@ -13,7 +13,8 @@ import {
   unique,
 } from "../lib/testing.ts";
 import type { Entry } from "./filters.ts";
-import { addTasks, openCollections, type Result } from "./task_store.ts";
+import { addTasks, openCollections } from "./task.ts";
+import type { Result } from "./result.ts";
 
 /** A database, a directory of handlers, and workers when they are started. */
 export async function setup(files: Record<string, string> = {}) {

@@ -1,0 +1,95 @@
+/**
+ * ZeroMQ sockets under Deno: limits, keys, and waiting that neither misses a message nor ends the process.
+ * @module
+ */
+import type { Socket } from "zeromq";
+
+/** CURVE keys, each 40 characters of Z85 (http://api.zeromq.org/4-3:zmq-curve): every socket that binds is a CURVE server. */
+export interface Curve {
+  secretKey: string;
+}
+
+/** Larger ones end their connection; smaller ones that are too large for an event get an error that says so. */
+const MAX_FRAME = 64 * 1024 * 1024;
+
+/** Milliseconds between two looks at sockets that wait for a message. */
+const RESCUE = 10;
+
+/** Options of every socket that receives. */
+export function receiving({ curve, highWaterMark = 1000 }: {
+  curve?: Curve;
+  highWaterMark?: number;
+}) {
+  return {
+    receiveHighWaterMark: highWaterMark,
+    maxMessageSize: MAX_FRAME,
+    ...serving(curve),
+  };
+}
+
+/** Options of a socket that binds, with the keys when there are any. */
+export function serving(curve: Curve | undefined) {
+  return curve ? { curveServer: true, curveSecretKey: curve.secretKey } : {};
+}
+
+/** Options of a socket that connects to a server with keys; those of the client are made up. */
+export async function connecting(serverKey: string | undefined) {
+  if (!serverKey) return {};
+  const { publicKey, secretKey } = (await import("zeromq")).curveKeyPair();
+  return { curveServerKey: serverKey, curvePublicKey: publicKey, curveSecretKey: secretKey };
+}
+
+const ZMQ_SNDTIMEO = 28;
+
+/**
+ * Hands every message of a socket to `handle`, one after the other, until the socket is closed.
+ *
+ * ZeroMQ signals by edge (http://api.zeromq.org/4-3:zmq-getsockopt, ZMQ_FD), and Deno 2.9's uv_poll loses an edge now and then: a look at
+ * the socket every few milliseconds finds what was missed. A send(), though it fails on such a socket, makes zeromq.js take it. A
+ * `receiveTimeout` would do the same, but its uv_timer crashes Deno.
+ */
+export async function receiveAll(
+  socket: Socket & { receive(): Promise<Uint8Array[]> },
+  handle: (frames: Uint8Array[]) => Promise<unknown> | undefined,
+): Promise<void> {
+  const { Socket } = await import("zeromq");
+  const send = (Socket.prototype as unknown as { send(frame: null): Promise<void> }).send;
+  const options = socket as unknown as { setInt32Option(option: number, value: number): void };
+  options.setInt32Option(ZMQ_SNDTIMEO, 0);
+  // It keeps the event loop going, too: a native socket does not.
+  const timer = setInterval(() => {
+    if (!socket.closed && socket.readable) send.call(socket, null).catch(() => {});
+  }, RESCUE);
+  try {
+    while (!socket.closed) {
+      const frames = await socket.receive();
+      const busy = handle(frames);
+      if (busy) await busy;
+    }
+  } catch (error) {
+    if (!socket.closed) throw error;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Stops taking new messages, and resolves when those that ZeroMQ holds already are handled, or after `limit` milliseconds. */
+export async function drain(socket: Socket, limit: number): Promise<void> {
+  const end = Date.now() + limit;
+  const endpoint = socket.lastEndpoint;
+  if (endpoint) await socket.unbind(endpoint).catch(() => {}); // a socket that connected
+  for (let quiet = 0; quiet < 5 && Date.now() < end;) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    quiet = socket.readable ? 0 : quiet + 1;
+  }
+}
+
+/** Binds a socket, and says what is in the way. */
+export async function bind(socket: Socket, uri: string): Promise<string> {
+  try {
+    await socket.bind(uri.replace("//localhost:", "//127.0.0.1:"));
+  } catch (error) {
+    throw new Error(`Cannot listen on ${uri}: ${(error as Error).message}`);
+  }
+  return socket.lastEndpoint!;
+}
