@@ -22,6 +22,8 @@ export interface DriverOptions {
   directory: string;
   /** Milliseconds. */
   timeLimit: number;
+  /** Handlers at the same time. */
+  concurrency: number;
 }
 
 /** Executes handlers. Dispose it to end the threads that it keeps. */
@@ -35,8 +37,8 @@ export interface Drivers extends Disposable {
 }
 
 /** The drivers `shell`, `func` and `pyfunc`. */
-export function createDrivers({ directory, timeLimit }: DriverOptions): Drivers {
-  const functions = threads();
+export function createDrivers({ directory, timeLimit, concurrency }: DriverOptions): Drivers {
+  const functions = threads(concurrency);
   return {
     async execute(execution, stop) {
       const limit = new AbortController();

@@ -11,9 +11,6 @@ import { type Execution, OUTPUT_LIMIT } from "./drivers.ts";
 import type { Outcome } from "./task.ts";
 import type { Answer } from "./thread.ts";
 
-/** Idle threads that are kept. */
-const KEPT = 20;
-
 /** Threads that execute functions. Dispose it to end them. */
 export interface Threads extends Disposable {
   /**
@@ -28,14 +25,14 @@ export interface Threads extends Disposable {
   ): Promise<Outcome>;
 }
 
-/** Starts threads when they are needed. */
-export function threads(): Threads {
+/** Starts threads when they are needed, and keeps up to `kept` idle ones. */
+export function threads(kept: number): Threads {
   /** The least recently used first. */
   let idle: { key: string; thread: Worker }[] = [];
 
   function keep(key: string, thread: Worker) {
     idle.push({ key, thread });
-    if (idle.length > KEPT) idle.shift()!.thread.terminate();
+    if (idle.length > kept) idle.shift()!.thread.terminate();
   }
 
   async function run(

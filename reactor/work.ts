@@ -12,6 +12,8 @@ import type { TaskStore } from "./task_store.ts";
 const LONGEST_SLEEP = 30_000;
 /** Milliseconds that handlers have to finish when the worker is stopped: then they are killed and given back. */
 const GRACE = 6000;
+/** Results that may wait for being written before no more tasks are claimed. */
+const UNWRITTEN = 500;
 /** Milliseconds that writing may take when the worker is stopped. */
 const LAST_WRITES = 2000;
 
@@ -43,9 +45,10 @@ interface Held {
 export async function work(options: WorkOptions): Promise<void> {
   const { store, drivers, concurrency, maxAttempts, lease, follow, signal, log } = options;
   const held = new Map<string, Held>();
-  const written: { task: Claimed; outcome: Outcome }[] = [];
+  const unwritten: { task: Claimed; outcome: Outcome }[] = [];
   const bell = createBell(signal);
   let writing: Promise<void> | undefined;
+  let executing = 0;
   let away = false;
 
   function isAway(error: unknown) {
@@ -62,11 +65,15 @@ export async function work(options: WorkOptions): Promise<void> {
   async function execute(task: Claimed, until: number) {
     const stop = new AbortController();
     held.set(task._id, { task, stop, until });
+    executing++;
     try {
-      written.push({ task, outcome: await outcomeOf(task, stop.signal) });
+      unwritten.push({ task, outcome: await outcomeOf(task, stop.signal) });
       writing ??= write().finally(() => writing = undefined);
     } catch {
       // Killed: the lease is lost, or the task is given back.
+    } finally {
+      executing--;
+      bell.ring();
     }
   }
 
@@ -78,13 +85,13 @@ export async function work(options: WorkOptions): Promise<void> {
 
   /** What ends during a write is written with the next one. */
   async function write() {
-    for (let failures = 0; written.length > 0;) {
-      const batch = written.slice(0, 500);
+    for (let failures = 0; unwritten.length > 0;) {
+      const batch = unwritten.slice(0, 500);
       try {
         const lost = await store.finish(batch);
         isBack();
         failures = 0;
-        written.splice(0, batch.length);
+        unwritten.splice(0, batch.length);
         for (const { task, outcome } of batch) {
           drop(task);
           if (!lost.includes(task)) options.ended(task, outcome);
@@ -121,7 +128,7 @@ export async function work(options: WorkOptions): Promise<void> {
   }
 
   function lose({ task, stop }: Held) {
-    if (!written.some((each) => each.task === task)) {
+    if (!unwritten.some((each) => each.task === task)) {
       log.warn(`Lost the lease of task ${task._id}: it goes to another worker`);
     }
     stop.abort();
@@ -135,7 +142,7 @@ export async function work(options: WorkOptions): Promise<void> {
   }, lease / 20);
 
   async function claim(): Promise<number> {
-    const free = concurrency - held.size;
+    const free = unwritten.length < UNWRITTEN ? concurrency - executing : 0;
     if (free <= 0) return LONGEST_SLEEP;
     const until = performance.now() + lease;
     try {
@@ -160,14 +167,14 @@ export async function work(options: WorkOptions): Promise<void> {
     while (!signal.aborted) {
       bell.quiet();
       const sleepFor = await claim();
-      if (sleepFor > 0 || held.size >= concurrency) await bell.wait(sleepFor || LONGEST_SLEEP);
+      if (sleepFor > 0) await bell.wait(sleepFor);
     }
     const end = performance.now() + GRACE;
     while (held.size > 0 && performance.now() < end) {
       bell.quiet();
       await within(end - performance.now(), bell.rung());
     }
-    const rest = [...held.values()].filter(({ task }) => !written.some((w) => w.task === task));
+    const rest = [...held.values()].filter(({ task }) => !unwritten.some((w) => w.task === task));
     rest.forEach(({ stop }) => stop.abort());
     await within(LAST_WRITES, store.giveBack(rest.map(({ task }) => task)));
     if (writing) await within(LAST_WRITES, writing);

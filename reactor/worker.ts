@@ -64,6 +64,7 @@ A handler of the driver func has the permissions of its entry; those of this pro
   using drivers = createDrivers({
     directory: flags.eventHandlers,
     timeLimit: flags.timeLimit * 1000,
+    concurrency: flags.concurrency,
   });
   let printed = print(" [*] Waiting for tasks. To exit press CTRL+C");
   await printed;

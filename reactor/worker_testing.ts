@@ -69,11 +69,12 @@ export async function setup(files: Record<string, string> = {}) {
       await addTasks(collections, news);
       return news.map(({ _id }) => _id);
     },
-    /** Waits for the result of a task. */
+    /** Waits for the result of a task, which is then over. */
     result: (id: string, limit?: number): Promise<Result> =>
       eventually(async () => {
         const result = await collections.results.findOne({ _id: id });
-        assert(result, `no result of ${id}`);
+        const task = await collections.tasks.findOne({ _id: id });
+        assert(result && /done|failed/.test(task!.status), `no result of ${id}`);
         return result;
       }, limit),
     /** The lines of a file that handlers write to. */
