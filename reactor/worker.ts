@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --unstable-worker-options --allow-net --allow-read --allow-run --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-run --allow-sys=hostname --allow-env
 /**
  * Execute the handlers of events: claim tasks, run them, write their results.
  *

@@ -86,11 +86,10 @@ export async function setup(files: Record<string, string> = {}) {
   };
 }
 
-/** Whether a process of this id is there and no zombie. */
+/** Whether a process of this id is there and no zombie. Deno itself may not read /proc without every permission. */
 export async function alive(pid: number): Promise<boolean> {
-  try {
-    return !/^State:\s+Z/m.test(await Deno.readTextFile(`/proc/${pid}/status`));
-  } catch {
-    return false;
-  }
+  assert(pid > 1, `a process id: ${pid}`);
+  const cat = new Deno.Command("cat", { args: [`/proc/${pid}/status`], stderr: "null" });
+  const { success, stdout } = await cat.output();
+  return success && !/^State:\s+Z/m.test(new TextDecoder().decode(stdout));
 }
