@@ -28,6 +28,7 @@ export const logFlags = {
   logLevel: {
     ...textFlag(`least severe level to log: ${levels.join(", ")}`, { default: "info" }),
     value: "LEVEL",
+    short: "l",
     env: ["LOG_LEVEL"],
     parse(text: string) {
       const level = text.toLowerCase().replace(/^warn$/, "warning");

@@ -1,0 +1,41 @@
+/**
+ * The file of a handler: `module.export`, inside the directory of the event handlers.
+ * @module
+ */
+
+/** A handler that cannot be run, now or later: missing, misspelt, outside its directory. */
+export class BadHandler extends Error {
+  override name = "BadHandler";
+}
+
+/**
+ * Finds the file of `module.export`; `module` may name folders, with dots or slashes.
+ *
+ * @throws {BadHandler} when there is none inside the directory; a link that leads out of it is outside
+ */
+export async function handlerFile(
+  directory: string,
+  handler: string,
+  extensions: string[],
+): Promise<{ file: string; name: string }> {
+  const words = /^(?<module>[\w-]+(?:[./][\w-]+)*)\.(?<name>\w+)$/.exec(handler)?.groups;
+  if (!words) {
+    throw new BadHandler(
+      `Cannot use the handler '${handler}': expected module.export, a file inside the directory of handlers`,
+    );
+  }
+  const path = words.module!.replaceAll(".", "/");
+  const inside = await Deno.realPath(directory).catch(() => {
+    throw new BadHandler(`There is no directory of handlers '${directory}'`);
+  });
+  for (const extension of extensions) {
+    const file = await Deno.realPath(`${inside}/${path}${extension}`).catch(() => undefined);
+    if (file === undefined) continue;
+    if (!file.startsWith(inside.replace(/\/?$/, "/"))) {
+      throw new BadHandler(`Cannot use the handler '${handler}': its file is outside ${inside}`);
+    }
+    return { file, name: words.name! };
+  }
+  const names = extensions.map((extension) => path + extension).join(" or ");
+  throw new BadHandler(`Cannot use the handler '${handler}': there is no ${names} in ${inside}`);
+}

@@ -1,0 +1,132 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env
+/**
+ * Turn events into tasks for the handlers that the filters name.
+ *
+ * Run: `deno task sub --event-handlers DIR --event-filters FILE`, and at least one `deno task worker`.
+ * @module
+ */
+import { runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
+import { databaseFlags, openDatabase } from "./database.ts";
+import { parseEvent, type ReactorEvent } from "./event.ts";
+import { explain } from "./explain.ts";
+import { type Filters, readFilters, watchFilters } from "./filters.ts";
+import { follow } from "./follow.ts";
+import { openJournal } from "./journal.ts";
+import { subscribe } from "./subscription.ts";
+import { addTasks, type NewTask, openCollections } from "./task.ts";
+
+const subFlags = {
+  ...databaseFlags,
+  eventHandlers: textFlag("directory of the handlers' files, for --explain", {
+    value: "DIR",
+    default: "/etc/event-reactor/event-handlers",
+  }),
+  eventFilters: textFlag("which handlers an event goes to; read again when it changes", {
+    value: "FILE",
+    short: "e",
+    default: "/etc/event-reactor/event-handlers.json",
+  }),
+  publisherUri: textFlag("where the router publishes", {
+    value: "URI",
+    short: "u",
+    default: "tcp://127.0.0.1:55000",
+  }),
+  serverKey: textFlag("the router's public CURVE key, when it has keys", {
+    value: "KEY",
+    default: "",
+  }),
+  name: textFlag("under which it remembers how far it came", { value: "NAME", default: "sub" }),
+  fromStart: switchFlag("begin a new name with the oldest event of the journal, not the next one"),
+  explain: textFlag("say which handlers this event would go to, and end", {
+    value: "FILE",
+    default: "",
+  }),
+};
+
+await runTool(import.meta, {
+  about: "Turn events into tasks for the handlers that the filters name.",
+  flags: subFlags,
+}, async (tool) => {
+  if (tool.flags.explain !== "") return await explainEvent(tool);
+  const { flags, signal, log, print } = tool;
+  using filters = await watchFilters(flags.eventFilters, log).catch(asUsage);
+  await using database = await openDatabase(tool);
+  const { db } = database;
+  const collections = await openCollections(db, database.resultsName);
+  const journal = await openJournal(db, { signal, log });
+  const subscribers = db.collection<{ _id: string; number: number; at: Date }>("subscribers");
+  // The socket first: what comes from now on waits in it.
+  let onConnect = () => {};
+  using subscription = await subscribe(flags.publisherUri, {
+    serverKey: flags.serverKey || undefined,
+    onConnect: () => onConnect(),
+    signal,
+    log,
+  });
+  const first = flags.fromStart ? 0 : await journal.last();
+  // Written down at once: what comes while it is away is not for its next start to forget.
+  const known = await subscribers.findOneAndUpdate(
+    { _id: flags.name },
+    { $setOnInsert: { number: first, at: new Date() } },
+    { upsert: true, returnDocument: "after" },
+  );
+  const follower = follow({
+    receive: subscription.receive,
+    journal,
+    position: known?.number ?? first,
+    async handle(events, position) {
+      const tasks = events.flatMap((event) => tasksOf(event, flags.name, filters.match));
+      await addTasks(collections, tasks);
+      if (position === undefined) return;
+      await subscribers.updateOne(
+        { _id: flags.name },
+        { $max: { number: position }, $set: { at: new Date() } },
+        { upsert: true },
+      );
+    },
+    idle: 5000,
+    signal,
+    log,
+  });
+  onConnect = follower.catchUp;
+  await print(" [*] Waiting for events. To exit press CTRL+C");
+  await follower.ended;
+});
+
+/** The same ids for the same event: one that comes twice, after a crash, adds nothing. */
+function tasksOf(event: ReactorEvent, name: string, match: Filters): NewTask[] {
+  const { namespace, event_type } = event;
+  const matches = match(event);
+  if (matches.length === 0) return [];
+  const text = JSON.stringify(event);
+  // Without a journal an event comes once at most, and two that are alike are two.
+  const identity = event.number ?? crypto.randomUUID();
+  return matches.map(({ pattern, index, entry }) => ({
+    _id: `${name} ${identity} ${pattern} ${index}`,
+    event: text,
+    namespace,
+    event_type,
+    entry,
+  }));
+}
+
+async function explainEvent({ flags, print }: Tool<typeof subFlags>): Promise<void> {
+  const event = await readEvent(flags.explain);
+  const match = await readFilters(flags.eventFilters).catch(asUsage);
+  const lines = await explain(match(event), flags.eventHandlers);
+  const count = lines.length === 1 ? "1 handler" : `${lines.length || "no"} handlers`;
+  await print(`${event.namespace}:${event.event_type} goes to ${count}`);
+  for (const line of lines) await print(`  ${line}`);
+}
+
+async function readEvent(file: string): Promise<ReactorEvent> {
+  try {
+    return parseEvent(await Deno.readFile(file), { namespace: "local" });
+  } catch (error) {
+    throw new UsageError(`--explain: cannot use ${file}: ${(error as Error).message}`);
+  }
+}
+
+function asUsage(error: Error): never {
+  throw new UsageError(error.message);
+}

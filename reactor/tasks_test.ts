@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { startTool } from "../lib/testing.ts";
+import { setup as setupWorkers } from "./worker_testing.ts";
+
+async function setup() {
+  await using stack = new AsyncDisposableStack();
+  const workers = stack.use(
+    await setupWorkers({
+      "mod.ts":
+        "export const ok = () => 'fine';\nexport const no = () => { throw new Error('no'); };",
+    }),
+  );
+  const owned = stack.move();
+  return {
+    ...workers,
+    async tasks(...args: string[]) {
+      const env = { MONGO_URL: workers.mongoUrl };
+      const tool = owned.use(startTool("reactor", "tasks", [...args, "-c", workers.config], env));
+      return await tool.ended();
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+const func = (handler: string) => ({ driver: "func", handler });
+
+Deno.test("tasks lists, shows, retries and purges by status, handler and event type", async () => {
+  await using test = await setup();
+  await test.worker(["--max-attempts", "1"]);
+  const [ok, no] = await test.add([func("mod.ok"), func("mod.no")]);
+  for (const id of [ok!, no!]) await test.result(id);
+
+  const all = await test.tasks("list");
+  assert.match(all.stdout, /done {4}\[t1\] local:zmq.test -> func mod.ok\n/);
+  assert.match(
+    all.stdout,
+    /failed {2}\[t2\] local:zmq.test -> func mod.no: Error: no\n/,
+  );
+  for (
+    const [flags, ids] of [
+      [["--status", "failed"], ["t2"]],
+      [["--handler", "mod.ok"], ["t1"]],
+      [["--event-type", "local:zmq.test", "--limit", "1"], ["t2"]],
+      [["--event-type", "other"], []],
+      [["--event-type", "other:zmq.test"], []],
+    ] as const
+  ) {
+    const { stdout } = await test.tasks("list", "--json", ...flags);
+    const found = stdout.split("\n").slice(0, -1).map((line) => JSON.parse(line).id);
+    assert.deepEqual(found, ids, flags.join(" "));
+  }
+  const shown = JSON.parse((await test.tasks("show", "--json", "--id", "t1")).stdout);
+  assert.deepEqual([shown.event.number, shown.result.data, shown.status], [1, "fine", "done"]);
+
+  await test.write("mod.ts", "export const no = () => 'now it does';");
+  assert.match((await test.tasks("retry")).stdout, /^1 task to run again/);
+  const again = await test.result(no!);
+  assert.deepEqual([again.status, again.data, again.attempts], ["done", "now it does", 1]);
+  assert.match((await test.tasks("retry")).stdout, /nothing to retry/);
+
+  assert.match(
+    (await test.tasks("purge", "--yes", "--handler", "mod.no")).stdout,
+    /Removed 1 task/,
+  );
+  const { tasks, results } = test.collections;
+  assert.deepEqual((await tasks.find().toArray()).map(({ _id }) => _id), ["t1"]);
+  assert.deepEqual((await results.find().toArray()).map(({ _id }) => _id), ["t1"]);
+});
+
+Deno.test("tasks refuses what it cannot do", async () => {
+  await using test = await setup();
+  const cases: [string[], number, RegExp][] = [
+    [["lst"], 2, /Unknown command 'lst'/],
+    [["list", "--yes"], 2, /'list' takes no --yes/],
+    [["list", "--status", "odd"], 2, /expected pending, running, done, failed/],
+    [["retry", "--status", "running"], 2, /Cannot retry/],
+    [["retry", "--id", "x"], 1, /There is no task 'x' that is failed/],
+    [["show", "--id", "x"], 1, /There is no such task 'x'/],
+    [["purge"], 2, /give --yes/],
+    [["purge", "--yes", "--handler", ""], 2, /not an empty text/],
+  ];
+  for (const [args, code, message] of cases) {
+    const ended = await test.tasks(...args);
+    assert.match(ended.stderr, message);
+    assert.equal(ended.code, code, args.join(" "));
+  }
+});

@@ -1,0 +1,87 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-run --allow-sys=hostname --allow-env
+/**
+ * Execute the handlers of events: claim tasks, run them, write their results.
+ *
+ * Run: `deno task worker --event-handlers DIR`, as many of them as the work needs, on as many machines.
+ * @module
+ */
+import { hostname } from "node:os";
+import { numberFlag, runTool, textFlag } from "@event-sink/lib";
+import { databaseFlags, openDatabase } from "./database.ts";
+import { createDrivers } from "./drivers.ts";
+import { openCollections } from "./task.ts";
+import { taskStore } from "./task_store.ts";
+import { followWakeUps } from "./wake_ups.ts";
+import { work } from "./work.ts";
+
+await runTool(import.meta, {
+  about: "Execute the handlers of events: claim tasks, run them, write their results.",
+  notes: `Results are in the collection of the configuration's 'task_collection', for 48 hours.
+A handler of the driver func has the permissions of its entry; those of this process are the most that it can get.`,
+  flags: {
+    ...databaseFlags,
+    eventHandlers: textFlag("directory of the handlers' files, where commands run, too", {
+      value: "DIR",
+      default: "/etc/event-reactor/event-handlers",
+    }),
+    concurrency: numberFlag("handlers at the same time", {
+      default: 10,
+      min: 1,
+      max: 1000,
+      whole: true,
+    }),
+    lease: numberFlag("seconds after which a task of a dead worker goes to another", {
+      default: 30,
+      min: 0.5,
+      max: 86_400,
+    }),
+    timeLimit: numberFlag("seconds that a handler may take", {
+      default: 300,
+      min: 0.1,
+      max: 86_400,
+    }),
+    maxAttempts: numberFlag("attempts before a task has failed", {
+      default: 5,
+      min: 1,
+      max: 100,
+      whole: true,
+    }),
+    retryDelay: numberFlag("seconds before the second attempt; doubled for each further one", {
+      default: 1,
+      max: 3600,
+    }),
+  },
+}, async (tool) => {
+  const { flags, signal, log, print } = tool;
+  await using database = await openDatabase(tool);
+  const collections = await openCollections(database.db, database.resultsName);
+  const store = taskStore(collections, {
+    worker: `${hostname()}:${Deno.pid}`,
+    lease: flags.lease * 1000,
+    maxAttempts: flags.maxAttempts,
+    retryDelay: flags.retryDelay * 1000,
+  });
+  using drivers = createDrivers({
+    directory: flags.eventHandlers,
+    timeLimit: flags.timeLimit * 1000,
+    concurrency: flags.concurrency,
+  });
+  let printed = print(" [*] Waiting for tasks. To exit press CTRL+C");
+  await printed;
+  await work({
+    store,
+    drivers,
+    concurrency: flags.concurrency,
+    maxAttempts: flags.maxAttempts,
+    lease: flags.lease * 1000,
+    follow: (onWake) => followWakeUps(database.db, { onWake, signal, log }),
+    ended: ({ entry, namespace, event_type, attempts }, { status, error }) => {
+      const what = `${entry.driver} ${entry.handler} for ${namespace}:${event_type}`;
+      const why = error === undefined ? "" : ` (attempt ${attempts}: ${error})`;
+      printed = print(` [x] ${what}: ${status}${why}`).catch(() => {}); // a closed stdout stops the tool
+    },
+    signal,
+    log,
+  });
+  await printed;
+});
