@@ -64,7 +64,13 @@ Deno.test("watchFilters() takes a new file, and keeps the old one when the new o
   const file = `${directory}/event-handlers.json`;
   const said: string[] = [];
   const say = (text: string) => said.push(text);
-  const log = { debug: say, info: say, warn: say, written: () => Promise.resolve() };
+  const log = {
+    debug: say,
+    info: say,
+    warn: say,
+    setLevel: () => {},
+    written: () => Promise.resolve(),
+  };
   const count = (type: string) => filters.match({ namespace: "a", event_type: type }).length;
   await Deno.writeTextFile(file, JSON.stringify({ "a:one": [entry] }));
   using filters = await watchFilters(file, log);
