@@ -73,14 +73,22 @@ export async function receiveAll(
   }
 }
 
-/** Stops taking new messages, and resolves when those that ZeroMQ holds already are handled, or after `limit` milliseconds. */
+/**
+ * Stops taking new messages, and resolves when those that ZeroMQ holds already are handled, or after `limit` milliseconds. What the
+ * network has delivered already is read first: unbinding closes its connection.
+ */
 export async function drain(socket: Socket, limit: number): Promise<void> {
-  const end = Date.now() + limit;
+  await quiet(socket, Math.min(1000, limit));
   const endpoint = socket.lastEndpoint;
   if (endpoint) await socket.unbind(endpoint).catch(() => {}); // a socket that connected
-  for (let quiet = 0; quiet < 5 && Date.now() < end;) {
+  await quiet(socket, limit);
+}
+
+async function quiet(socket: Socket, limit: number) {
+  const end = Date.now() + limit;
+  for (let looks = 0; looks < 5 && Date.now() < end;) {
     await new Promise((resolve) => setTimeout(resolve, 10));
-    quiet = socket.readable ? 0 : quiet + 1;
+    looks = socket.readable ? 0 : looks + 1;
   }
 }
 
