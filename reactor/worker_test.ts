@@ -198,7 +198,7 @@ Deno.test("a task of a killed worker goes to another when its lease ends", async
   first.kill("SIGKILL");
   const { status, attempts } = await test.result(id!);
   assert.deepEqual([status, attempts], ["done", 2]);
-  assert.match(second.output.stdout, /slow.py for local:zmq.test: done/);
+  await second.seen(/slow.py for local:zmq.test: done/);
 });
 
 Deno.test("a worker that is stopped finishes what is short and gives back what is long", async () => {
