@@ -13,9 +13,12 @@ import { wakeUp } from "./wake_ups.ts";
 /** Longest delay before another attempt, in milliseconds. */
 const LONGEST_DELAY = 10 * 60_000;
 
+/** Characters of events above which no more tasks are claimed together. */
+const CLAIMED_SIZE = 16_000_000;
+
 /** A worker's side of the queue. */
 export interface TaskStore {
-  /** Claims up to `limit` tasks that are due; `next` says when there may be more, undefined when nothing waits. */
+  /** Claims up to `limit` tasks that are due, fewer when they are large; `next` says when there may be more, undefined when nothing waits. */
   claim(limit: number): Promise<{ claimed: Claimed[]; next?: Date }>;
   /** Renews the leases and returns the tasks that this worker holds no longer. */
   renew(held: Claimed[]): Promise<Claimed[]>;
@@ -102,7 +105,7 @@ export function taskStore(
     for (const [lock, until] of busy) if (until <= now) busy.delete(lock);
     const free = busy.size > 0 ? { lock: { $nin: [...busy.keys()] } } : {};
     const first = await tasks
-      .find({ due: { $gt: new Date(0) }, ...free }, { projection: { due: 1, lock: 1 } })
+      .find({ due: { $gt: new Date(0) }, ...free }, { projection: { due: 1, lock: 1, size: 1 } })
       .sort({ due: 1 })
       .limit(limit)
       .toArray();
@@ -112,9 +115,13 @@ export function taskStore(
       return { claimed: [], next: next < Infinity ? new Date(next) : undefined };
     }
     const seen = new Set<string>();
-    const chosen = due.filter(({ lock }) => {
-      if (lock === undefined) return true;
-      return seen.has(lock) ? false : seen.add(lock);
+    let size = 0;
+    const chosen = due.filter((task) => {
+      // As many as are large enough together, one in any case.
+      if (size > CLAIMED_SIZE || seen.has(task.lock ?? "")) return false;
+      if (task.lock !== undefined) seen.add(task.lock);
+      size += task.size;
+      return true;
     });
     const token = crypto.randomUUID();
     const ids = chosen.map(({ _id }) => _id);

@@ -19,8 +19,9 @@ const MOST_AHEAD = 1000;
 const PATIENCE = 1000;
 /** Milliseconds that handlers have to finish when the worker is stopped: then they are killed and given back. */
 const GRACE = 6000;
-/** Results that may wait for being written before no more tasks are claimed. */
-const UNWRITTEN = 2000;
+/** Tasks and characters of their events in hand above which no more are claimed. */
+const MOST_HELD = 3000;
+const HELD_SIZE = 64_000_000;
 /** Results that are written at once. */
 const WRITTEN_AT_ONCE = 500;
 /** Milliseconds that writing may take when the worker is stopped. */
@@ -86,11 +87,16 @@ export async function work(options: WorkOptions): Promise<void> {
     away = false;
   }
 
+  function isFull(): boolean {
+    const sizes = [...held.values()].map(({ task }) => task.size);
+    return sizes.length > MOST_HELD || sizes.reduce((sum, size) => sum + size, 0) > HELD_SIZE;
+  }
+
   async function claim(): Promise<number> {
     const ahead = pace.ahead();
     const room = concurrency - executing + ahead - ready.length;
     // Not for each that ends: for half of them at a time.
-    if (room <= ahead / 2 || unwritten.length >= UNWRITTEN) return LONGEST_SLEEP;
+    if (room <= ahead / 2 || isFull()) return LONGEST_SLEEP;
     const since = performance.now();
     try {
       const { claimed, next } = await store.claim(room);
