@@ -140,6 +140,36 @@ Deno.test({
   assertInOrder(events);
 });
 
+Deno.test({
+  name: "SIGTERM while clients go on: what was taken is published, what was accepted is answered",
+  ignore,
+}, async () => {
+  await using test = await setup({ journal: true });
+  const router = await test.router();
+  const sub = await test.subscriber(1e9);
+  const steadily = push.replace("json", "json, time")
+    .replace(/ +(?=socket.send_json)/, "$&time.sleep(0.0003); ");
+  const pushing = test.client(steadily, test.uri(test.ports.pull), "1000000000");
+  const requesting = [1, 2, 3, 4].map(() => test.client(request, test.uri(test.ports.rep)));
+  for (const each of requesting) await each.input('{"event_type":"zmq.req"}\n'.repeat(10_000));
+  for (const each of requesting) await each.seen(/zmq.req/);
+  await sub.seen(/"n": 500\}/);
+  router.kill("SIGTERM");
+  const { code, stderr } = await router.ended();
+  assert.equal(code, 0, stderr);
+  await using client = new MongoClient(test.mongoUrl);
+  const last = await client.db(test.database).collection("journal").countDocuments();
+  await sub.seen(new RegExp(`"number":${last}}`));
+  pushing.kill("SIGKILL");
+  const events = eventsOf(sub.output.stdout);
+  assertInOrder(events);
+  const pushed = events.filter(({ event_type }) => event_type === "zmq.test");
+  assert.deepEqual(pushed.map(({ payload }) => payload), pushed.map((_, n) => ({ n })));
+  const accepted = events.filter(({ event_type }) => event_type === "zmq.req");
+  const answered = requesting.flatMap(({ output }) => lines(output.stdout));
+  assert.deepEqual(answered.toSorted((a, b) => a.number - b.number), accepted);
+});
+
 Deno.test(
   { name: "an AMQP queue feeds the stream; a bad message is dead-lettered", ignore },
   async () => {

@@ -74,14 +74,20 @@ export async function receiveAll(
 }
 
 /**
- * Stops taking new messages, and resolves when those that ZeroMQ holds already are handled, or after `limit` milliseconds. What the
- * network has delivered already is read first: unbinding closes its connection.
+ * Stops taking new messages, and resolves when those that ZeroMQ holds already are handled, or after `limit` milliseconds.
+ *
+ * @param endpoint what the socket is bound or connected to
  */
-export async function drain(socket: Socket, limit: number): Promise<void> {
-  await quiet(socket, Math.min(1000, limit));
-  const endpoint = socket.lastEndpoint;
-  if (endpoint) await socket.unbind(endpoint).catch(() => {}); // a socket that connected
+export async function drain(socket: Socket, endpoint: string, limit: number): Promise<void> {
+  await arrived(socket);
+  // It ends what a socket is bound to as well. unbind() does so in another thread, during which this one may not receive.
+  socket.disconnect(endpoint);
   await quiet(socket, limit);
+}
+
+/** Resolves when what the network has delivered already is read, or after a second: clients may go on for ever. */
+export async function arrived(socket: Socket): Promise<void> {
+  await quiet(socket, 1000);
 }
 
 async function quiet(socket: Socket, limit: number) {
