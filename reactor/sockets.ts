@@ -12,6 +12,12 @@ export interface Curve {
 /** Larger ones end their connection; smaller ones that are too large for an event get an error that says so. */
 const MAX_FRAME = 64 * 1024 * 1024;
 
+/**
+ * Longest time that ZeroMQ may take to send what it holds when the process ends, in milliseconds. By default that is for ever, and a client
+ * that does not read would keep the process from ending.
+ */
+const LINGER = 2000;
+
 /** Milliseconds between two looks at sockets that wait for a message. */
 const RESCUE = 10;
 
@@ -29,7 +35,8 @@ export function receiving({ curve, highWaterMark = 1000 }: {
 
 /** Options of a socket that binds, with the keys when there are any. */
 export function serving(curve: Curve | undefined) {
-  return curve ? { curveServer: true, curveSecretKey: curve.secretKey } : {};
+  const keys = curve ? { curveServer: true, curveSecretKey: curve.secretKey } : {};
+  return { linger: LINGER, ...keys };
 }
 
 /** Options of a socket that connects to a server with keys; those of the client are made up. */
