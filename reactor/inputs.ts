@@ -6,7 +6,7 @@ import { BadMessage, type Broker, type Channel, consume, type Tool } from "@even
 import { Pull, Router, Subscriber } from "zeromq";
 import type { AmqpFeed, ZmqFeed } from "./config.ts";
 import { parseHead } from "./event.ts";
-import { bind, type Curve, drain, receiveAll, receiving } from "./sockets.ts";
+import { arrived, bind, type Curve, drain, receiveAll, receiving } from "./sockets.ts";
 import type { Stream } from "./stream.ts";
 
 /** An input that runs. */
@@ -54,10 +54,7 @@ export async function openInput(feed: ZmqFeed, options: Options): Promise<Input>
   return {
     endpoint,
     done,
-    async drain() {
-      if (socket instanceof Subscriber) socket.disconnect(feed.uri);
-      await drain(socket, DRAIN_LIMIT);
-    },
+    drain: () => drain(socket, endpoint, DRAIN_LIMIT),
     close: () => socket.close(),
   };
 }
@@ -87,7 +84,9 @@ async function openRequests(feed: ZmqFeed, { stream, log, curve }: Options): Pro
   const refuse = (envelope: Uint8Array[], error: unknown) =>
     answer(envelope, JSON.stringify({ error: (error as Error).message }));
 
+  let stopped = false;
   const done = receiveAll(socket, (frames) => {
+    if (stopped) return undefined;
     const delimiter = frames.findIndex(({ length }) => length === 0);
     const envelope = frames.slice(0, delimiter + 1);
     if (delimiter < 0) {
@@ -109,7 +108,9 @@ async function openRequests(feed: ZmqFeed, { stream, log, curve }: Options): Pro
     endpoint,
     done,
     async drain() {
-      await drain(socket, DRAIN_LIMIT);
+      await arrived(socket);
+      // Its connections stay, for the answers.
+      stopped = true;
       await stream.idle();
       await answering;
     },

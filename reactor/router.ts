@@ -37,8 +37,6 @@ const routerFlags = {
 
 /** Longest time that stopping may wait for MongoDB, in milliseconds. */
 const LAST_WRITE_LIMIT = 8000;
-/** Longest time that ZeroMQ may take to send what it holds when the router ends, in milliseconds. */
-const LINGER = 2000;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
@@ -77,7 +75,7 @@ async function route(
     stack.adopt(socket, () => socket.close());
   for (const uri of config.publish) {
     const publisher = close(
-      new Publisher({ sendHighWaterMark: 100_000, linger: LINGER, ...serving(curve) }),
+      new Publisher({ sendHighWaterMark: 100_000, ...serving(curve) }),
     );
     publishers.push(publisher);
     await print(` [*] Publishing on ${await bind(publisher, uri)}`);

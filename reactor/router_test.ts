@@ -140,6 +140,74 @@ Deno.test({
   assertInOrder(events);
 });
 
+Deno.test({
+  name: "SIGTERM while clients go on: what was taken is published, what was accepted is answered",
+  ignore,
+}, async () => {
+  await using test = await setup({ journal: true });
+  const router = await test.router();
+  const sub = await test.subscriber(1e9);
+  const steadily = push.replace("json", "json, time")
+    .replace(/ +(?=socket.send_json)/, "$&time.sleep(0.0003); ");
+  const pushing = test.client(steadily, test.uri(test.ports.pull), "1000000000");
+  const requesting = [1, 2, 3, 4].map(() => test.client(request, test.uri(test.ports.rep)));
+  for (const each of requesting) await each.input('{"event_type":"zmq.req"}\n'.repeat(10_000));
+  for (const each of requesting) await each.seen(/zmq.req/);
+  await sub.seen(/"n": 500\}/);
+  router.kill("SIGTERM");
+  const { code, stderr } = await router.ended();
+  assert.equal(code, 0, stderr);
+  await using client = new MongoClient(test.mongoUrl);
+  const last = await client.db(test.database).collection("journal").countDocuments();
+  await sub.seen(new RegExp(`"number":${last}}`));
+  pushing.kill("SIGKILL");
+  const events = eventsOf(sub.output.stdout);
+  assertInOrder(events);
+  const pushed = events.filter(({ event_type }) => event_type === "zmq.test");
+  assert.deepEqual(pushed.map(({ payload }) => payload), pushed.map((_, n) => ({ n })));
+  const accepted = events.filter(({ event_type }) => event_type === "zmq.req");
+  const answered = requesting.flatMap(({ output }) => lines(output.stdout));
+  assert.deepEqual(answered.toSorted((a, b) => a.number - b.number), accepted);
+});
+
+/** Sends a request as REQ does (https://rfc.zeromq.org/spec/23/), and reads nothing. */
+async function requestOnly(port: number, body: string): Promise<Deno.Conn> {
+  const bytes = (...parts: (string | number[])[]) =>
+    Buffer.concat(parts.map((part) => Buffer.from(part as string, "latin1")));
+  const greeting = bytes([0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0x7f, 3, 0], "NULL".padEnd(52, "\0"));
+  const ready = bytes("\x05READY", "\x0bSocket-Type", [0, 0, 0, 3], "REQ");
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64BE(BigInt(body.length));
+  const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+  const write = async (...parts: (string | number[])[]) => {
+    for (let rest = bytes(...parts); rest.length > 0;) {
+      rest = rest.subarray(await connection.write(rest));
+    }
+  };
+  await write([...greeting], [4, ready.length], [...ready]);
+  const answer = Buffer.alloc(1000);
+  for (let size = 0; !answer.includes("READY");) {
+    size += await connection.read(answer.subarray(size)) ?? assert.fail("no handshake");
+  }
+  await write([1, 0], [2, ...length], body);
+  return connection;
+}
+
+Deno.test({
+  name: "a client that never reads its answer does not keep the router from ending",
+  ignore,
+}, async () => {
+  await using test = await setup();
+  const router = await test.router();
+  const sub = await test.subscriber(1);
+  const body = JSON.stringify({ event_type: "big", payload: "x".repeat(8_000_000) });
+  using _ = await requestOnly(test.ports.rep, body);
+  assert.equal(eventsOf((await sub.ended()).stdout)[0]!.event_type, "big");
+  router.kill("SIGTERM");
+  const { code, signal, stderr } = await router.ended();
+  assert.deepEqual([code, signal], [0, null], stderr);
+});
+
 Deno.test(
   { name: "an AMQP queue feeds the stream; a bad message is dead-lettered", ignore },
   async () => {

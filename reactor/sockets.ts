@@ -12,6 +12,12 @@ export interface Curve {
 /** Larger ones end their connection; smaller ones that are too large for an event get an error that says so. */
 const MAX_FRAME = 64 * 1024 * 1024;
 
+/**
+ * Longest time that ZeroMQ may take to send what it holds when the process ends, in milliseconds. By default that is for ever, and a client
+ * that does not read would keep the process from ending.
+ */
+const LINGER = 2000;
+
 /** Milliseconds between two looks at sockets that wait for a message. */
 const RESCUE = 10;
 
@@ -29,7 +35,8 @@ export function receiving({ curve, highWaterMark = 1000 }: {
 
 /** Options of a socket that binds, with the keys when there are any. */
 export function serving(curve: Curve | undefined) {
-  return curve ? { curveServer: true, curveSecretKey: curve.secretKey } : {};
+  const keys = curve ? { curveServer: true, curveSecretKey: curve.secretKey } : {};
+  return { linger: LINGER, ...keys };
 }
 
 /** Options of a socket that connects to a server with keys; those of the client are made up. */
@@ -74,14 +81,20 @@ export async function receiveAll(
 }
 
 /**
- * Stops taking new messages, and resolves when those that ZeroMQ holds already are handled, or after `limit` milliseconds. What the
- * network has delivered already is read first: unbinding closes its connection.
+ * Stops taking new messages, and resolves when those that ZeroMQ holds already are handled, or after `limit` milliseconds.
+ *
+ * @param endpoint what the socket is bound or connected to
  */
-export async function drain(socket: Socket, limit: number): Promise<void> {
-  await quiet(socket, Math.min(1000, limit));
-  const endpoint = socket.lastEndpoint;
-  if (endpoint) await socket.unbind(endpoint).catch(() => {}); // a socket that connected
+export async function drain(socket: Socket, endpoint: string, limit: number): Promise<void> {
+  await arrived(socket);
+  // It ends what a socket is bound to as well. unbind() does so in another thread, during which this one may not receive.
+  socket.disconnect(endpoint);
   await quiet(socket, limit);
+}
+
+/** Resolves when what the network has delivered already is read, or after a second: clients may go on for ever. */
+export async function arrived(socket: Socket): Promise<void> {
+  await quiet(socket, 1000);
 }
 
 async function quiet(socket: Socket, limit: number) {

@@ -166,12 +166,15 @@ for _ in range(int(sys.argv[3])):
     print(sub.recv().decode(), flush=True)
 `;
 
+/** It ends when all is sent: Python's own end would not wait for that. */
 export const push = `
 import sys, zmq, json
 socket = zmq.Context().socket(zmq.PUSH)
 socket.connect(sys.argv[1])
 for number in range(int(sys.argv[2])):
     socket.send_json({"namespace": "local", "event_type": "zmq.test", "payload": {"n": number}})
+socket.close()
+socket.context.term()
 `;
 
 /** Requests: a line of standard input each; \`@N\` stands for N bytes of x, \`a|b\` for two frames. Prints the answers. */
