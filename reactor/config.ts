@@ -4,7 +4,7 @@
  */
 import { UsageError } from "@event-sink/lib";
 import * as v from "valibot";
-import type { Curve } from "./sockets.ts";
+import { type Curve, isKey } from "./curve.ts";
 
 const text = v.pipe(v.string(), v.minLength(1));
 const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535));
@@ -14,7 +14,9 @@ const zmqType = <const T extends string[]>(...types: T) =>
     v.transform((type) => type.replace(/^zmq\./i, "").toUpperCase()),
     v.picklist(types),
   );
-const key = v.pipe(v.string(), v.length(40, "expected 40 characters, a key in Z85"));
+// The messages do not show what is there instead: it may be a secret.
+const aKey = "expected a key, 40 characters of Z85";
+const key = v.pipe(v.string(aKey), v.check(isKey, aKey));
 
 /** `http://...` as the namespace of nothing. */
 const zmqInput = v.object({
@@ -85,7 +87,10 @@ const file = v.object({
   celery: v.optional(store),
   tasks: v.optional(store),
   journal: v.optional(v.object({ keep: v.optional(v.pipe(v.number(), v.minValue(1))) })),
-  curve: v.optional(v.object({ secret_key: key })),
+  curve: v.optional(v.object({
+    secret_key: key,
+    client_keys: v.optional(v.pipe(v.array(key), v.minLength(1, "expected at least one key"))),
+  })),
 });
 
 /** An input of ZeroMQ. */
@@ -147,7 +152,7 @@ export function parseConfig(json: string): RouterConfig {
     mongo: mongo && { url: mongoUrl(mongo), database: mongo.database },
     keep: journal?.keep,
     logLevel: logging?.loglevel,
-    curve: curve && { secretKey: curve.secret_key },
+    curve: curve && { secretKey: curve.secret_key, clientKeys: curve.client_keys },
     notes,
   };
 }

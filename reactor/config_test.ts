@@ -54,5 +54,13 @@ Deno.test("parseConfig() names the key that is wrong", () => {
   assert.throws(wrong((c) => c.feeds.feeders[0].handler = "X"), /feeds\.feeders\.0\.handler: /);
   assert.throws(wrong((c) => c.feeds.feeders[1].config.type = "zmq.X"), /1\.config\.type: /);
   assert.throws(wrong((c) => c.celery.protocol = "redis"), /celery\.protocol: /);
+  const secret = "s".repeat(39);
+  assert.throws(wrong((c) => c.curve = { secret_key: secret }), ({ message }: Error) => {
+    assert(!message.includes("sss"));
+    return /^curve\.secret_key: expected a key, 40/.test(message);
+  });
+  const curve = (client_keys: string[]) => ({ secret_key: `${secret}s`, client_keys });
+  assert.throws(wrong((c) => c.curve = curve([])), /^UsageError: curve\.client_keys: /);
+  assert.throws(wrong((c) => c.curve = curve([secret])), /curve\.client_keys\.0: expected a key/);
   assert.throws(wrong((c) => c.logging.loglevel = "loud"), /logging\.loglevel: /);
 });

@@ -19,8 +19,10 @@ import { Publisher } from "zeromq";
 import { parseConfig, type RouterConfig } from "./config.ts";
 import { feedFromQueue, openInput } from "./inputs.ts";
 import { KEEP_SECONDS, openJournal } from "./journal.ts";
-import { bind, serving } from "./sockets.ts";
+import { serving } from "./curve.ts";
+import { bind } from "./sockets.ts";
 import { startStream } from "./stream.ts";
+import { letIn } from "./zap.ts";
 
 const routerFlags = {
   config: textFlag("configuration file", {
@@ -72,9 +74,10 @@ async function route(
     journal = await openJournal(db, { keep, signal: giveUp.signal, log });
   }
 
-  const publishers: Publisher[] = [];
   const close = <T extends { close(): void }>(socket: T) =>
     stack.adopt(socket, () => socket.close());
+  if (curve?.clientKeys) close(await letIn(curve.clientKeys, log)).done.catch(fail);
+  const publishers: Publisher[] = [];
   for (const uri of config.publish) {
     const publisher = close(
       new Publisher({ sendHighWaterMark: 100_000, linger: LINGER, ...serving(curve) }),
