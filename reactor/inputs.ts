@@ -80,9 +80,11 @@ async function openRequests(feed: ZmqFeed, { stream, log, curve }: Options): Pro
   async function sendAnswers() {
     for (let next; (next = answers[0]); answers.shift()) {
       const [envelope, text] = next;
-      await socket.send([...envelope, text]).catch((error) => {
-        log.debug(`Cannot answer: ${error.message}`); // its connection is gone
-      });
+      try {
+        await socket.send([...envelope, text]);
+      } catch (error) {
+        log.debug(`Cannot answer: ${(error as Error).message}`); // the connection or the socket is gone
+      }
     }
   }
   const refuse = (envelope: Uint8Array[], error: unknown) =>

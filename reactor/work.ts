@@ -41,7 +41,11 @@ interface Held {
   until: number;
 }
 
-/** Works until the signal aborts, and then finishes or gives back what it holds. */
+/**
+ * Works until the signal aborts, and then finishes or gives back what it holds.
+ *
+ * @throws when it can do neither, because MongoDB is away
+ */
 export async function work(options: WorkOptions): Promise<void> {
   const { store, drivers, concurrency, maxAttempts, lease, follow, signal, log } = options;
   const held = new Map<string, Held>();
@@ -53,7 +57,7 @@ export async function work(options: WorkOptions): Promise<void> {
 
   function isAway(error: unknown) {
     const text = `Cannot use MongoDB: ${(error as Error).message}`;
-    if (away) log.debug(text);
+    if (away || signal.aborted) log.debug(text);
     else log.warn(`${text}. Waiting until it can be used`);
     away = true;
   }
@@ -163,28 +167,30 @@ export async function work(options: WorkOptions): Promise<void> {
     store.woken();
     bell.ring();
   });
-  try {
-    while (!signal.aborted) {
-      bell.quiet();
-      const sleepFor = await claim();
-      if (sleepFor > 0) await bell.wait(sleepFor);
-    }
-    const end = performance.now() + GRACE;
-    while (held.size > 0 && performance.now() < end) {
-      bell.quiet();
-      await within(end - performance.now(), bell.rung());
-    }
-    const rest = [...held.values()].filter(({ task }) => !unwritten.some((w) => w.task === task));
-    rest.forEach(({ stop }) => stop.abort());
-    await within(LAST_WRITES, store.giveBack(rest.map(({ task }) => task)));
-    if (writing) await within(LAST_WRITES, writing);
-  } catch (error) {
-    isAway(error);
-  } finally {
-    clearInterval(watch);
-    over.abort();
-    await within(LAST_WRITES, Promise.all([renewing, following]));
+  let end = 0;
+  signal.addEventListener("abort", () => end = performance.now() + GRACE);
+  while (!signal.aborted) {
+    bell.quiet();
+    const claiming = claim();
+    // A MongoDB that hangs must not keep the worker from ending.
+    const sleepFor = await Promise.race([claiming, bell.stopped]) ??
+      await within(LAST_WRITES, claiming);
+    if (sleepFor) await bell.wait(sleepFor);
   }
+  while (held.size > 0 && performance.now() < end) {
+    bell.quiet();
+    await within(end - performance.now(), bell.rung());
+  }
+  clearInterval(watch);
+  over.abort();
+  const rest = [...held.values()].filter(({ task }) => !unwritten.some((w) => w.task === task));
+  rest.forEach(({ stop }) => stop.abort());
+  const givingBack = store.giveBack(rest.map(({ task }) => task));
+  const last = Promise.allSettled([givingBack, writing, renewing, following]);
+  const [givenBack] = await within(LAST_WRITES, last) ?? [];
+  const left = unwritten.length + (givenBack?.status === "fulfilled" ? 0 : rest.length);
+  if (left === 0) return;
+  throw new Error(`Cannot write to MongoDB: tasks that run again when their lease ends: ${left}`);
 }
 
 const sleep = (ms: number) => pause(ms, new AbortController().signal);
@@ -192,8 +198,14 @@ const sleep = (ms: number) => pause(ms, new AbortController().signal);
 /** Something that sleepers wait for; a ring is not lost when it comes after `quiet` and before `wait`. */
 function createBell(signal: AbortSignal) {
   let ring = Promise.withResolvers<void>();
-  signal.addEventListener("abort", () => ring.resolve());
+  const stopped = Promise.withResolvers<undefined>();
+  signal.addEventListener("abort", () => {
+    ring.resolve();
+    stopped.resolve(undefined);
+  });
   return {
+    /** Resolves when the signal aborts. */
+    stopped: stopped.promise,
     ring: () => ring.resolve(),
     quiet: () => {
       ring = Promise.withResolvers<void>();
