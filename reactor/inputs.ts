@@ -41,7 +41,11 @@ export async function openInput(feed: ZmqFeed, options: Options): Promise<Input>
     endpoint = await bind(socket, feed.uri);
   } else {
     const subscriber = socket = new Subscriber(receiving({}));
-    subscriber.connect(feed.uri);
+    try {
+      subscriber.connect(feed.uri);
+    } catch (error) {
+      throw new Error(`Cannot subscribe to ${feed.uri}: ${(error as Error).message}`);
+    }
     subscriber.subscribe();
   }
   const done = receiveAll(socket, (frames) => {
