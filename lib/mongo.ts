@@ -5,8 +5,11 @@
 import type { MongoClient } from "mongodb";
 import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
-import { pause } from "./tool.ts";
+import { pause, within } from "./tool.ts";
 import { withoutPassword } from "./url.ts";
+
+/** Longest time that saying goodbye to a server that hangs may take, in milliseconds. */
+const CLOSE_LIMIT = 1000;
 
 /** A connected client. Dispose it to close it. */
 export interface Mongo extends AsyncDisposable {
@@ -66,6 +69,8 @@ export async function connectMongo(
   return {
     client,
     name,
-    [Symbol.asyncDispose]: () => client.close(),
+    async [Symbol.asyncDispose]() {
+      await within(CLOSE_LIMIT, client.close());
+    },
   };
 }

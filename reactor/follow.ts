@@ -11,6 +11,8 @@ import type { Journal } from "./journal.ts";
 const BATCH = 500;
 /** Events in memory from which on the socket is not read. */
 const FULL = 5000;
+/** Milliseconds that MongoDB may take for what is in hand after the signal has aborted. */
+const LAST_WRITES = 5000;
 
 /** What to follow, and with what. */
 export interface FollowOptions {
@@ -31,7 +33,7 @@ export interface FollowOptions {
 export interface Follower {
   /** Asks the journal now, as after a connection was lost. */
   catchUp(): void;
-  /** Resolves after the signal has aborted. */
+  /** Resolves soon after the signal has aborted. */
   readonly ended: Promise<void>;
 }
 
@@ -134,7 +136,7 @@ export function follow(options: FollowOptions): Follower {
         const { message, code } = error as Error & { code?: number };
         // 13 Unauthorized, 18 AuthenticationFailed
         if (code === 13 || code === 18) throw new Error(`Cannot use MongoDB: ${message}`);
-        if (failures === 0) {
+        if (failures === 0 && !signal.aborted) {
           log.warn(`Cannot use MongoDB: ${message}. Waiting until it can be used`);
         }
         await pause(Math.min(2000, 50 * 2 ** failures), signal);
@@ -142,11 +144,19 @@ export function follow(options: FollowOptions): Follower {
     }
   }
 
+  async function end() {
+    const work = Promise.all([receive(take), process()]).then(() => true);
+    const aborted = new Promise((resolve) => signal.addEventListener("abort", resolve));
+    await Promise.race([work, aborted]);
+    if (await within(LAST_WRITES, work)) return;
+    log.warn("MongoDB does not answer: what is in hand comes from the journal at the next start");
+  }
+
   return {
     catchUp() {
       asked = true;
       news.resolve();
     },
-    ended: Promise.all([receive(take), process()]).then(() => {}),
+    ended: end(),
   };
 }

@@ -41,7 +41,11 @@ export async function openInput(feed: ZmqFeed, options: Options): Promise<Input>
     endpoint = await bind(socket, feed.uri);
   } else {
     const subscriber = socket = new Subscriber(receiving({}));
-    subscriber.connect(feed.uri);
+    try {
+      subscriber.connect(feed.uri);
+    } catch (error) {
+      throw new Error(`Cannot subscribe to ${feed.uri}: ${(error as Error).message}`);
+    }
     subscriber.subscribe();
   }
   const done = receiveAll(socket, (frames) => {
@@ -77,9 +81,11 @@ async function openRequests(feed: ZmqFeed, { stream, log, curve }: Options): Pro
   async function sendAnswers() {
     for (let next; (next = answers[0]); answers.shift()) {
       const [envelope, text] = next;
-      await socket.send([...envelope, text]).catch((error) => {
-        log.debug(`Cannot answer: ${error.message}`); // its connection is gone
-      });
+      try {
+        await socket.send([...envelope, text]);
+      } catch (error) {
+        log.debug(`Cannot answer: ${(error as Error).message}`); // the connection or the socket is gone
+      }
     }
   }
   const refuse = (envelope: Uint8Array[], error: unknown) =>

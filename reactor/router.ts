@@ -5,7 +5,14 @@
  * Run: `deno task router -c config.json`, then `deno task fire -e zmq.test -d '{"a":1}'` in another terminal.
  * @module
  */
-import { connectBroker, connectMongo, runTool, type Tool, withoutPassword } from "@event-sink/lib";
+import {
+  connectBroker,
+  connectMongo,
+  runTool,
+  type Tool,
+  within,
+  withoutPassword,
+} from "@event-sink/lib";
 import { Publisher } from "zeromq";
 import { parseConfig, readConfig, type RouterConfig } from "./config.ts";
 import { databaseFlags } from "./database.ts";
@@ -13,7 +20,7 @@ import { feedFromQueue, openInput } from "./inputs.ts";
 import { KEEP_SECONDS, openJournal } from "./journal.ts";
 import { serving } from "./curve.ts";
 import { bind, LINGER } from "./sockets.ts";
-import { startStream } from "./stream.ts";
+import { startStream, type Stream } from "./stream.ts";
 import { letIn } from "./zap.ts";
 
 /** Longest time that stopping may wait for MongoDB, in milliseconds. */
@@ -41,14 +48,13 @@ async function route(
   await using stack = new AsyncDisposableStack();
   const { curve } = config;
 
-  const giveUp = new AbortController();
   const url = flags.mongoUrl || config.database.url;
   let journal;
   if (url) {
     const mongo = stack.use(await connectMongo({ url, signal, log }));
     const db = mongo.client.db(config.database.name);
     const { keep = KEEP_SECONDS } = config;
-    journal = await openJournal(db, { keep, signal: giveUp.signal, log });
+    journal = await openJournal(db, { keep, log });
   }
 
   const close = <T extends { close(): void }>(socket: T) =>
@@ -99,13 +105,16 @@ async function route(
   if (!signal.aborted) {
     await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
   }
-  const limit = setTimeout(() => giveUp.abort(), LAST_WRITE_LIMIT);
-  await Promise.all([...inputs.map((input) => input.drain()), ...queues]);
-  const { inHand } = stream;
-  await stream.idle();
-  clearTimeout(limit);
-  if (giveUp.signal.aborted) {
-    throw new Error(`Cannot write to MongoDB: ${inHand} events that were taken are lost`);
-  }
+  const drained = Promise.all([...inputs.map((input) => input.drain()), ...queues]);
+  const written = drained.then(() => stream.idle()).then(() => true);
+  const inTime = await within(LAST_WRITE_LIMIT, written);
   failure.signal.throwIfAborted();
+  if (!inTime) throw new Error(`Cannot write to MongoDB: ${loss(stream)}`);
+}
+
+/** What becomes of the events in hand when they do not come into the journal. */
+function loss({ inHand: { pushed, awaited }, room }: Stream): string {
+  const more = room() ? "at least " : ""; // the inputs have not read everything
+  return `events lost that were pushed: ${more}${pushed}; ` +
+    `not accepted from requests and queues: ${awaited}`;
 }

@@ -14,8 +14,8 @@ export interface Stream {
   accept(head: string): Promise<string>;
   /** Resolves when there is room for more; undefined when there is. Inputs wait for it, so that memory stays bounded. */
   room(): Promise<void> | undefined;
-  /** How many events are accepted and not yet published. */
-  readonly inHand: number;
+  /** How many events are taken and not yet published: those that nobody waits for, and those that somebody does. */
+  readonly inHand: { pushed: number; awaited: number };
   /** Resolves when none is. */
   idle(): Promise<void>;
 }
@@ -49,6 +49,7 @@ export function startStream(
   let waiting: Accepted[] = [];
   let scheduled = false;
   let count = 0;
+  let awaited = 0;
   let length = 0;
   let room = Promise.withResolvers<void>();
   let published = Promise.resolve();
@@ -76,8 +77,11 @@ export function startStream(
       batch.forEach(({ done }) => done?.reject(error));
       failed(error as Error);
     }
-    count -= batch.length;
-    length -= batch.reduce((sum, { head }) => sum + head.length, 0);
+    for (const { head, done } of batch) {
+      count--;
+      length -= head.length;
+      if (done) awaited--;
+    }
     room.resolve();
     room = Promise.withResolvers();
   }
@@ -86,6 +90,7 @@ export function startStream(
   function push(head: string, done?: Done) {
     count++;
     length += head.length;
+    if (done) awaited++;
     waiting.push({ head, done });
     if (!scheduled) setImmediate(takeAll);
     scheduled = true;
@@ -99,7 +104,7 @@ export function startStream(
         while (!hasRoom()) await room.promise;
       })(),
     get inHand() {
-      return count;
+      return { pushed: count - awaited, awaited };
     },
     async idle() {
       while (count > 0) await room.promise;

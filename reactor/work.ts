@@ -61,7 +61,11 @@ interface Held {
   stop?: AbortController;
 }
 
-/** Works until the signal aborts, and then finishes or gives back what it holds. */
+/**
+ * Works until the signal aborts, and then finishes or gives back what it holds.
+ *
+ * @throws when it can do neither, because MongoDB is away
+ */
 export async function work(options: WorkOptions): Promise<void> {
   const { store, drivers, concurrency, maxAttempts, lease, follow, signal, log } = options;
   /** All whose leases are this worker's. */
@@ -72,13 +76,15 @@ export async function work(options: WorkOptions): Promise<void> {
   const unwritten: Ended[] = [];
   const bell = createBell(signal);
   const pace = createPace();
+  /** Those that nobody can have before their leases end. */
+  let notReturned = 0;
   let writing: Promise<void> | undefined;
   let executing = 0;
   let away = false;
 
   function isAway(error: unknown) {
     const text = `Cannot use MongoDB: ${(error as Error).message}`;
-    if (away) log.debug(text);
+    if (away || signal.aborted) log.debug(text);
     else log.warn(`${text}. Waiting until it can be used`);
     away = true;
   }
@@ -238,8 +244,10 @@ export async function work(options: WorkOptions): Promise<void> {
 
   async function giveBack(tasks: Held[]) {
     tasks.forEach(({ task }) => drop(task));
+    notReturned += tasks.length;
     try {
       await store.giveBack(tasks.map(({ task }) => task));
+      notReturned -= tasks.length;
     } catch (error) {
       isAway(error); // their leases run out
     }
@@ -251,29 +259,32 @@ export async function work(options: WorkOptions): Promise<void> {
     store.woken();
     bell.ring();
   });
-  try {
-    while (!signal.aborted) {
-      bell.quiet();
-      const sleepFor = await claim();
-      if (sleepFor > 0) await bell.wait(sleepFor);
-    }
-    const end = performance.now() + GRACE;
-    const returned = giveBack(ready.splice(0));
-    while (held.size > 0 && performance.now() < end) {
-      bell.quiet();
-      await within(end - performance.now(), bell.rung());
-    }
-    const written = new Set(unwritten.map(({ task }) => task));
-    const rest = [...held.values()].filter(({ task }) => !written.has(task));
-    rest.forEach(({ stop }) => stop?.abort());
-    await within(LAST_WRITES, Promise.all([returned, giveBack(rest)]));
-    if (writing) await within(LAST_WRITES, writing);
-  } finally {
-    clearInterval(watchLeases);
-    clearInterval(watchReady);
-    over.abort();
-    await within(LAST_WRITES, Promise.all([renewing, following]));
+  let end = 0;
+  signal.addEventListener("abort", () => end = performance.now() + GRACE);
+  while (!signal.aborted) {
+    bell.quiet();
+    const claiming = claim();
+    // A MongoDB that hangs must not keep the worker from ending.
+    const sleepFor = await Promise.race([claiming, bell.stopped]) ??
+      await within(LAST_WRITES, claiming);
+    if (sleepFor) await bell.wait(sleepFor);
   }
+  const returned = giveBack(ready.splice(0));
+  while (held.size > 0 && performance.now() < end) {
+    bell.quiet();
+    await within(end - performance.now(), bell.rung());
+  }
+  clearInterval(watchLeases);
+  clearInterval(watchReady);
+  over.abort();
+  const written = new Set(unwritten.map(({ task }) => task));
+  const rest = [...held.values()].filter(({ task }) => !written.has(task));
+  rest.forEach(({ stop }) => stop?.abort());
+  const last = [returned, giveBack(rest), writing, renewing, following];
+  await within(LAST_WRITES, Promise.all(last));
+  const left = unwritten.length + notReturned;
+  if (left === 0) return;
+  throw new Error(`Cannot write to MongoDB: tasks that run again when their lease ends: ${left}`);
 }
 
 const sleep = (ms: number) => pause(ms, new AbortController().signal);
@@ -302,8 +313,14 @@ function createPace() {
 /** Something that sleepers wait for; a ring is not lost when it comes after `quiet` and before `wait`. */
 function createBell(signal: AbortSignal) {
   let ring = Promise.withResolvers<void>();
-  signal.addEventListener("abort", () => ring.resolve());
+  const stopped = Promise.withResolvers<undefined>();
+  signal.addEventListener("abort", () => {
+    ring.resolve();
+    stopped.resolve(undefined);
+  });
   return {
+    /** Resolves when the signal aborts. */
+    stopped: stopped.promise,
     ring: () => ring.resolve(),
     quiet: () => {
       ring = Promise.withResolvers<void>();
