@@ -30,10 +30,17 @@ export async function hasPythonZmq(): Promise<boolean> {
   return false;
 }
 
-/** A port that is free now. */
+/** A port that is free, and that no connection is given before it is used: Linux gives those ports from 32768. */
 export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
+  while (true) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    try {
+      Deno.listen({ hostname: "0.0.0.0", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
 }
 
 /** The configuration of SYSTEMS.md. */
