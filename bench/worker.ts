@@ -10,7 +10,7 @@ import { addTasks, openCollections } from "../reactor/task.ts";
 import { compare, root, startUp, taskArgs } from "./measure.ts";
 
 const count = Number(Deno.args[0] ?? 20_000);
-const commands = Number(Deno.args[1] ?? 2000);
+const commands = Number(Deno.args[1] ?? 1000);
 const python = "/usr/bin/python3";
 await using up = await startUp();
 const mongoUrl = Deno.env.get("MONGO_URL") || up.mongoUrl;
@@ -81,7 +81,7 @@ async function celery(): Promise<number> {
   return executed;
 }
 
-/** Spawns `true` as often as there are processors, at the same time, and does nothing else. */
+/** Spawns `true`, ten at a time as our worker does, and nothing else. */
 async function spawns(): Promise<number> {
   const started = performance.now();
   let left = commands;

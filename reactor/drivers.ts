@@ -1,12 +1,13 @@
 /**
- * Executes one handler for one event, with a time limit, so that whatever it does harms nobody else.
+ * Executes handlers for events, with a time limit, so that whatever it does harms nobody else.
  * @module
  */
+import type { Entry } from "./filters.ts";
 import type { Outcome, Task } from "./task.ts";
 import { BadHandler } from "./handler_file.ts";
 import { runProcess, splitWords } from "./subprocess.ts";
 import { runPython } from "./python.ts";
-import { type Threads, threads } from "./threads.ts";
+import { type BatchOptions, threads } from "./threads.ts";
 
 /** Bytes of output, or characters of a returned value, that are kept. */
 export const OUTPUT_LIMIT = 65_536;
@@ -26,50 +27,70 @@ export interface DriverOptions {
   concurrency: number;
 }
 
+/** Who is told what comes of a batch. */
+export type BatchReport = Pick<BatchOptions, "signal" | "ended" | "left">;
+
 /** Executes handlers. Dispose it to end the threads that it keeps. */
 export interface Drivers extends Disposable {
+  /** How many executions of an entry to hand over at once. */
+  batch(entry: Entry): number;
   /**
-   * Executes a handler; whatever goes wrong is its outcome.
-   *
-   * @throws the signal's reason when that aborts: the handler was killed
+   * Executes handlers, all of the same entry, one after the other; whatever goes wrong is their outcome. When the signal aborts, the handler is
+   * killed and has no outcome.
    */
-  execute(execution: Execution, signal: AbortSignal): Promise<Outcome>;
+  execute(batch: Execution[], report: BatchReport): Promise<void>;
 }
 
 /** The drivers `shell`, `func` and `pyfunc`. */
 export function createDrivers({ directory, timeLimit, concurrency }: DriverOptions): Drivers {
   const functions = threads(concurrency);
+
+  async function executeOne(execution: Execution, stop: AbortSignal): Promise<Outcome | undefined> {
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(), timeLimit);
+    const signal = AbortSignal.any([stop, limit.signal]);
+    try {
+      return await run(execution, { directory, signal });
+    } catch (error) {
+      if (stop.aborted) return undefined;
+      if (!limit.signal.aborted) return failed(error as Error);
+      const text = `${execution.entry.handler} took longer than ${timeLimit / 1000} s`;
+      return { status: "failed", error: text };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   return {
-    async execute(execution, stop) {
-      const limit = new AbortController();
-      const timer = setTimeout(() => limit.abort(), timeLimit);
-      const signal = AbortSignal.any([stop, limit.signal]);
-      try {
-        return await run(execution, { directory, signal, functions });
-      } catch (error) {
-        stop.throwIfAborted();
-        if (limit.signal.aborted) {
-          const text = `${execution.entry.handler} took longer than ${timeLimit / 1000} s`;
-          return { status: "failed", error: text };
-        }
-        const permanent = error instanceof BadHandler;
-        return { status: "failed", error: (error as Error).message, permanent };
-      } finally {
-        clearTimeout(timer);
+    batch: ({ driver, handler }) => driver === "func" ? functions.batch(handler) : 1,
+    async execute(batch, report) {
+      const { signal, ended } = report;
+      if (batch[0]!.entry.driver === "func") {
+        await functions.run(batch, { directory, timeLimit, ...report }).catch((error) =>
+          batch.forEach((_, index) => ended(index, failed(error)))
+        );
+        return;
+      }
+      for (const [index, execution] of batch.entries()) {
+        const outcome = await executeOne(execution, signal);
+        if (outcome) ended(index, outcome);
       }
     },
     [Symbol.dispose]: () => functions[Symbol.dispose](),
   };
 }
 
+function failed(error: Error): Outcome {
+  return { status: "failed", error: error.message, permanent: error instanceof BadHandler };
+}
+
 function run(
   execution: Execution,
-  context: { directory: string; signal: AbortSignal; functions: Threads },
+  context: { directory: string; signal: AbortSignal },
 ): Promise<Outcome> {
   const { driver } = execution.entry;
   if (driver === "shell") return runShell(execution, context);
   if (driver === "pyfunc") return runPython(execution, context);
-  if (driver === "func") return context.functions.run(execution, context);
   return Promise.reject(
     new BadHandler(`Unknown driver '${driver}': expected shell, func or pyfunc`),
   );

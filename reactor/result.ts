@@ -32,20 +32,29 @@ export interface Result {
 /** Writes results, unless there is one of a later attempt: somebody else's, after this worker lost its lease. */
 export async function writeResults(results: Collection<Result>, news: Result[]): Promise<void> {
   if (news.length === 0) return;
+  const there = await refused(() => results.insertMany(news, { ordered: false }));
+  const left = news.filter((_, index) => there.has(index));
+  if (left.length === 0) return;
+  // With `upsert`, as the result that is there may expire now; one of a later attempt is in its way.
+  const writes = left.map((result) => ({
+    replaceOne: {
+      filter: { _id: result._id, attempts: { $lte: result.attempts } },
+      replacement: result,
+      upsert: true,
+    },
+  }));
+  await refused(() => results.bulkWrite(writes, { ordered: false }));
+}
+
+/** Writes, and returns the indexes of those for whose id there is a document already. */
+async function refused(write: () => Promise<unknown>): Promise<Set<number>> {
   try {
-    await results.bulkWrite(
-      news.map((result) => ({
-        replaceOne: {
-          filter: { _id: result._id, attempts: { $lte: result.attempts } },
-          replacement: result,
-          upsert: true,
-        },
-      })),
-      { ordered: false },
-    );
+    await write();
+    return new Set();
   } catch (error) {
-    const { writeErrors } = error as { writeErrors?: { code: number }[] };
+    const { writeErrors } = error as { writeErrors?: { code: number; index: number }[] };
     if (!writeErrors?.length || !writeErrors.every(({ code }) => code === 11000)) throw error;
+    return new Set(writeErrors.map(({ index }) => index));
   }
 }
 

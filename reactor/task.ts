@@ -17,6 +17,8 @@ export interface Task {
   _id: string;
   /** The event, as JSON: any event can be stored that way. */
   event: string;
+  /** Its characters. */
+  size: number;
   namespace: string;
   event_type: string;
   entry: Entry;
@@ -90,7 +92,8 @@ export async function addTasks({ tasks, wakeUps }: Collections, news: NewTask[])
     news.map(({ _id, ...rest }) => {
       const { driver, handler, exclusive } = rest.entry;
       const lock = exclusive ? { lock: `${driver} ${handler}` } : {};
-      const task = { ...rest, ...lock, status: "pending" as const, attempts: 0 };
+      const size = rest.event.length;
+      const task = { ...rest, size, ...lock, status: "pending" as const, attempts: 0 };
       return {
         updateOne: {
           filter: { _id },

@@ -5,7 +5,7 @@
  * renew, finish or fail it. Leases go by the clocks of the workers' machines, which must agree to a fraction of a lease.
  * @module
  */
-import type { AnyBulkWriteOperation } from "mongodb";
+import type { AnyBulkWriteOperation, Filter } from "mongodb";
 import { KEPT, resultOf, writeResults } from "./result.ts";
 import type { Claimed, Collections, Outcome, Task } from "./task.ts";
 import { wakeUp } from "./wake_ups.ts";
@@ -13,9 +13,12 @@ import { wakeUp } from "./wake_ups.ts";
 /** Longest delay before another attempt, in milliseconds. */
 const LONGEST_DELAY = 10 * 60_000;
 
+/** Characters of events above which no more tasks are claimed together. */
+const CLAIMED_SIZE = 16_000_000;
+
 /** A worker's side of the queue. */
 export interface TaskStore {
-  /** Claims up to `limit` tasks that are due; `next` says when there may be more, undefined when nothing waits. */
+  /** Claims up to `limit` tasks that are due, fewer when they are large; `next` says when there may be more, undefined when nothing waits. */
   claim(limit: number): Promise<{ claimed: Claimed[]; next?: Date }>;
   /** Renews the leases and returns the tasks that this worker holds no longer. */
   renew(held: Claimed[]): Promise<Claimed[]>;
@@ -102,7 +105,7 @@ export function taskStore(
     for (const [lock, until] of busy) if (until <= now) busy.delete(lock);
     const free = busy.size > 0 ? { lock: { $nin: [...busy.keys()] } } : {};
     const first = await tasks
-      .find({ due: { $gt: new Date(0) }, ...free }, { projection: { due: 1, lock: 1 } })
+      .find({ due: { $gt: new Date(0) }, ...free }, { projection: { due: 1, lock: 1, size: 1 } })
       .sort({ due: 1 })
       .limit(limit)
       .toArray();
@@ -112,9 +115,13 @@ export function taskStore(
       return { claimed: [], next: next < Infinity ? new Date(next) : undefined };
     }
     const seen = new Set<string>();
-    const chosen = due.filter(({ lock }) => {
-      if (lock === undefined) return true;
-      return seen.has(lock) ? false : seen.add(lock);
+    let size = 0;
+    const chosen = due.filter((task) => {
+      // As many as are large enough together, one in any case.
+      if (size > CLAIMED_SIZE || seen.has(task.lock ?? "")) return false;
+      if (task.lock !== undefined) seen.add(task.lock);
+      size += task.size;
+      return true;
     });
     const token = crypto.randomUUID();
     const ids = chosen.map(({ _id }) => _id);
@@ -161,20 +168,25 @@ export function taskStore(
     ended: { task: Claimed; outcome: Outcome; again?: Date }[],
   ): Promise<Claimed[]> {
     if (ended.length === 0) return [];
+    const gone = { token: "", worker: "", started: "" } as const;
+    const over = { ...gone, due: "" } as const;
     const expires = new Date(Date.now() + KEPT);
-    const writes = ended.map(({ task: { _id, token }, outcome, again }) => {
+    // One write for all that are simply done.
+    const done = ended.filter(({ outcome }) => outcome.status === "done").map(({ task }) => task);
+    const failed = ended.filter(({ outcome }) => outcome.status === "failed");
+    const writes: AnyBulkWriteOperation<Task>[] = failed.map(({ task, outcome, again }) => {
       const error = outcome.error === undefined ? {} : { error: outcome.error };
-      const set = again
+      const $set = again
         ? { status: "pending" as const, due: again, ...error }
-        : { status: outcome.status, expires, ...error };
-      const gone = { token: "", worker: "", started: "" } as const;
-      const update = { $set: set, $unset: again ? gone : { ...gone, due: "" as const } };
-      return { updateOne: { filter: { _id, token }, update } };
+        : { status: "failed" as const, expires, ...error };
+      const filter = { _id: task._id, token: task.token };
+      return { updateOne: { filter, update: { $set, $unset: again ? gone : over } } };
     });
-    const { matchedCount } = await tasks.bulkWrite(
-      writes as AnyBulkWriteOperation<Task>[],
-      { ordered: false },
-    );
+    if (done.length > 0) {
+      const update = { $set: { status: "done" as const, expires }, $unset: over };
+      writes.push({ updateMany: { filter: heldAs(done), update } });
+    }
+    const { matchedCount } = await tasks.bulkWrite(writes, { ordered: false });
     const held = ended.map(({ task }) => task);
     const missing = matchedCount < ended.length ? await stillRunningElsewhere(held) : [];
     await release(held);
@@ -201,11 +213,7 @@ export function taskStore(
     async renew(held) {
       if (held.length === 0) return [];
       const until = new Date(Date.now() + lease);
-      const tokens = { $in: [...new Set(held.map(({ token }) => token))] };
-      const { matchedCount } = await tasks.updateMany(
-        { _id: { $in: held.map(({ _id }) => _id) }, token: tokens },
-        { $set: { due: until } },
-      );
+      const { matchedCount } = await tasks.updateMany(heldAs(held), { $set: { due: until } });
       const gone = matchedCount < held.length ? await lost(held) : [];
       const exclusive = held.filter(({ lock }) => lock !== undefined);
       for (const task of exclusive) {
@@ -230,4 +238,10 @@ export function taskStore(
     },
     woken: () => busy.clear(),
   };
+}
+
+/** Those of the tasks whose claims are still valid. A token is of one claim, in which each task is once. */
+function heldAs(held: Claimed[]): Filter<Task> {
+  const tokens = new Set(held.map(({ token }) => token));
+  return { _id: { $in: held.map(({ _id }) => _id) }, token: { $in: [...tokens] } };
 }

@@ -4,10 +4,7 @@
  */
 /// <reference lib="deno.worker" />
 
-/** What the thread says after each event. */
-export type Answer =
-  | { status: "done" | "failed"; code: number; data?: unknown; log: string; error?: string }
-  | { bad: string };
+import { type Answer, type Call, CLOSED } from "./call.ts";
 
 const { file, directory } = JSON.parse(self.name) as { file: string; directory?: string };
 let log = "";
@@ -22,6 +19,12 @@ for (const level of ["debug", "log", "info", "warn", "error"] as const) {
   };
 }
 
+// A function's own message would be taken for an answer.
+const post = self.postMessage.bind(self);
+self.postMessage = () => {
+  throw new TypeError("a handler's result is what it returns");
+};
+
 const loading = load();
 loading.catch(() => {});
 
@@ -35,10 +38,15 @@ async function load(): Promise<Record<string, unknown>> {
   }
 }
 
-self.onmessage = async ({ data: { name, event, ...rest } }) => {
-  limit = rest.limit;
-  log = "";
-  self.postMessage(await answer(name, event));
+self.onmessage = async ({ data }: { data: Call }) => {
+  limit = data.limit;
+  for (const [index, event] of data.events.entries()) {
+    if (index > 0 && Atomics.add(data.begun, 0, 1) & CLOSED) return;
+    log = "";
+    const answered = await answer(data.name, event);
+    post(answered);
+    if (!("status" in answered) || answered.status === "failed") return; // not for this thread any more
+  }
 };
 
 async function answer(name: string, event: string): Promise<Answer> {

@@ -1,5 +1,7 @@
 /**
  * A worker's loop: claim, renew, execute, finish.
+ *
+ * Tasks are claimed some time ahead, and written down together: a task costs less than a round trip to the database.
  * @module
  */
 import { pause, within } from "@event-sink/lib";
@@ -10,12 +12,26 @@ import type { TaskStore } from "./task_store.ts";
 
 /** Milliseconds after which an idle worker looks for tasks although nobody woke it. */
 const LONGEST_SLEEP = 30_000;
+/** As many tasks are claimed ahead as were begun in so many milliseconds, */
+const AHEAD = 100;
+const MOST_AHEAD = 1000;
+/** and given back when they have waited here so long nevertheless. */
+const PATIENCE = 1000;
 /** Milliseconds that handlers have to finish when the worker is stopped: then they are killed and given back. */
 const GRACE = 6000;
-/** Results that may wait for being written before no more tasks are claimed. */
-const UNWRITTEN = 500;
+/** Tasks and characters of their events in hand above which no more are claimed. */
+const MOST_HELD = 3000;
+const HELD_SIZE = 64_000_000;
+/** Results that are written at once. */
+const WRITTEN_AT_ONCE = 500;
 /** Milliseconds that writing may take when the worker is stopped. */
 const LAST_WRITES = 2000;
+
+/** An attempt that is over. */
+export interface Ended {
+  task: Claimed;
+  outcome: Outcome;
+}
 
 /** What a worker works with. */
 export interface WorkOptions {
@@ -28,25 +44,34 @@ export interface WorkOptions {
   lease: number;
   /** Calls back when there may be tasks, until the signal aborts. */
   follow: (onWake: () => void) => Promise<void>;
-  /** Is told of each attempt that has ended and is written down. */
-  ended: (task: Claimed, outcome: Outcome) => void;
+  /** Is told of the attempts that have ended and are written down. */
+  ended: (attempts: Ended[]) => void;
   signal: AbortSignal;
   log: Log;
 }
 
 interface Held {
   task: Claimed;
-  stop: AbortController;
-  /** When the lease ends, on this machine's monotonic clock. */
+  /** Tasks of one entry may be executed in one go. */
+  entry: string;
+  /** When it was claimed and when the lease ends, on this machine's monotonic clock. */
+  since: number;
   until: number;
+  /** Kills its handler, when that is at work. */
+  stop?: AbortController;
 }
 
 /** Works until the signal aborts, and then finishes or gives back what it holds. */
 export async function work(options: WorkOptions): Promise<void> {
   const { store, drivers, concurrency, maxAttempts, lease, follow, signal, log } = options;
+  /** All whose leases are this worker's. */
   const held = new Map<string, Held>();
-  const unwritten: { task: Claimed; outcome: Outcome }[] = [];
+  /** Those whose handlers have not begun. */
+  let ready: Held[] = [];
+  /** Those whose handlers have ended. */
+  const unwritten: Ended[] = [];
   const bell = createBell(signal);
+  const pace = createPace();
   let writing: Promise<void> | undefined;
   let executing = 0;
   let away = false;
@@ -62,40 +87,104 @@ export async function work(options: WorkOptions): Promise<void> {
     away = false;
   }
 
-  async function execute(task: Claimed, until: number) {
-    const stop = new AbortController();
-    held.set(task._id, { task, stop, until });
-    executing++;
+  function isFull(): boolean {
+    const sizes = [...held.values()].map(({ task }) => task.size);
+    return sizes.length > MOST_HELD || sizes.reduce((sum, size) => sum + size, 0) > HELD_SIZE;
+  }
+
+  async function claim(): Promise<number> {
+    const ahead = pace.ahead();
+    const room = concurrency - executing + ahead - ready.length;
+    // Not for each that ends: for half of them at a time.
+    if (room <= ahead / 2 || isFull()) return LONGEST_SLEEP;
+    const since = performance.now();
     try {
-      unwritten.push({ task, outcome: await outcomeOf(task, stop.signal) });
-      writing ??= write().finally(() => writing = undefined);
-    } catch {
-      // Killed: the lease is lost, or the task is given back.
-    } finally {
-      executing--;
-      bell.ring();
+      const { claimed, next } = await store.claim(room);
+      isBack();
+      for (const task of claimed) {
+        const each = { task, entry: JSON.stringify(task.entry), since, until: since + lease };
+        held.set(task._id, each);
+        if (task.attempts <= maxAttempts) ready.push(each);
+        else ended(task, crashed(task));
+      }
+      begin();
+      if (claimed.length > 0) return 0;
+      return next ? Math.min(LONGEST_SLEEP, Math.max(0, +next - Date.now() + 1)) : LONGEST_SLEEP;
+    } catch (error) {
+      isAway(error);
+      return 1000;
     }
   }
 
-  async function outcomeOf(task: Claimed, stopped: AbortSignal): Promise<Outcome> {
-    if (task.attempts <= maxAttempts) return await drivers.execute(task, stopped);
-    const error = `the worker ended in the middle of it, in attempt ${maxAttempts}`;
-    return { status: "failed", error: task.error ?? error, permanent: true };
+  function crashed({ error }: Claimed): Outcome {
+    const text = `the worker ended in the middle of it, in attempt ${maxAttempts}`;
+    return { status: "failed", error: error ?? text, permanent: true };
+  }
+
+  /** Executes what is ready, as far as there is room. */
+  function begin() {
+    while (executing < concurrency && ready.length > 0 && !signal.aborted) {
+      const { task, entry } = ready[0]!;
+      const size = drivers.batch(task.entry);
+      const batch: Held[] = [];
+      ready = ready.filter((each) =>
+        each.entry !== entry || batch.length === size || batch.push(each) === 0
+      );
+      execute(batch);
+    }
+  }
+
+  async function execute(batch: Held[]) {
+    executing++;
+    pace.begun(batch.length);
+    const stop = new AbortController();
+    const started = new Date();
+    for (const each of batch) {
+      each.stop = stop;
+      each.task.started = started;
+    }
+    const open = new Set(batch);
+    await drivers.execute(batch.map(({ task }) => task), {
+      signal: stop.signal,
+      ended(index, outcome) {
+        open.delete(batch[index]!);
+        ended(batch[index]!.task, outcome);
+      },
+      left(from) {
+        const rest = batch.slice(from);
+        rest.forEach((each) => open.delete(each));
+        putBack(rest);
+      },
+    });
+    executing--;
+    putBack([...open]); // killed because another one's lease was lost
+    bell.ring();
+  }
+
+  function putBack(tasks: Held[]) {
+    const mine = tasks.filter((each) => held.get(each.task._id) === each);
+    if (signal.aborted) return void giveBack(mine);
+    mine.forEach((each) => delete each.stop);
+    ready.unshift(...mine);
+    begin();
+  }
+
+  function ended(task: Claimed, outcome: Outcome) {
+    unwritten.push({ task, outcome });
+    writing ??= write().finally(() => writing = undefined);
   }
 
   /** What ends during a write is written with the next one. */
   async function write() {
     for (let failures = 0; unwritten.length > 0;) {
-      const batch = unwritten.slice(0, 500);
+      const batch = unwritten.slice(0, WRITTEN_AT_ONCE);
       try {
         const lost = await store.finish(batch);
         isBack();
         failures = 0;
         unwritten.splice(0, batch.length);
-        for (const { task, outcome } of batch) {
-          drop(task);
-          if (!lost.includes(task)) options.ended(task, outcome);
-        }
+        batch.forEach(({ task }) => drop(task));
+        options.ended(batch.filter(({ task }) => !lost.includes(task)));
         bell.ring();
       } catch (error) {
         isAway(error);
@@ -127,33 +216,32 @@ export async function work(options: WorkOptions): Promise<void> {
     }
   }
 
-  function lose({ task, stop }: Held) {
-    if (!unwritten.some((each) => each.task === task)) {
+  function lose(each: Held) {
+    const { task, stop } = each;
+    if (!unwritten.some((ended) => ended.task === task)) {
       log.warn(`Lost the lease of task ${task._id}: it goes to another worker`);
     }
-    stop.abort();
     drop(task);
+    ready = ready.filter((other) => other !== each);
+    stop?.abort();
   }
 
   // Nobody else may take a task while its handler is at work here: the handler is killed before the lease ends.
-  const watch = setInterval(() => {
+  const watchLeases = setInterval(() => {
     const now = performance.now() + lease / 10;
     for (const each of held.values()) if (each.until < now) lose(each);
   }, lease / 20);
+  const watchReady = setInterval(() => {
+    const now = performance.now();
+    if (ready.some(({ since }) => now - since > PATIENCE)) giveBack(ready.splice(0));
+  }, PATIENCE / 2);
 
-  async function claim(): Promise<number> {
-    const free = unwritten.length < UNWRITTEN ? concurrency - executing : 0;
-    if (free <= 0) return LONGEST_SLEEP;
-    const until = performance.now() + lease;
+  async function giveBack(tasks: Held[]) {
+    tasks.forEach(({ task }) => drop(task));
     try {
-      const { claimed, next } = await store.claim(free);
-      isBack();
-      for (const task of claimed) execute(task, until);
-      if (claimed.length > 0) return 0;
-      return next ? Math.min(LONGEST_SLEEP, Math.max(0, +next - Date.now() + 1)) : LONGEST_SLEEP;
+      await store.giveBack(tasks.map(({ task }) => task));
     } catch (error) {
-      isAway(error);
-      return 1000;
+      isAway(error); // their leases run out
     }
   }
 
@@ -170,24 +258,46 @@ export async function work(options: WorkOptions): Promise<void> {
       if (sleepFor > 0) await bell.wait(sleepFor);
     }
     const end = performance.now() + GRACE;
+    const returned = giveBack(ready.splice(0));
     while (held.size > 0 && performance.now() < end) {
       bell.quiet();
       await within(end - performance.now(), bell.rung());
     }
-    const rest = [...held.values()].filter(({ task }) => !unwritten.some((w) => w.task === task));
-    rest.forEach(({ stop }) => stop.abort());
-    await within(LAST_WRITES, store.giveBack(rest.map(({ task }) => task)));
+    const written = new Set(unwritten.map(({ task }) => task));
+    const rest = [...held.values()].filter(({ task }) => !written.has(task));
+    rest.forEach(({ stop }) => stop?.abort());
+    await within(LAST_WRITES, Promise.all([returned, giveBack(rest)]));
     if (writing) await within(LAST_WRITES, writing);
-  } catch (error) {
-    isAway(error);
   } finally {
-    clearInterval(watch);
+    clearInterval(watchLeases);
+    clearInterval(watchReady);
     over.abort();
     await within(LAST_WRITES, Promise.all([renewing, following]));
   }
 }
 
 const sleep = (ms: number) => pause(ms, new AbortController().signal);
+
+/** How many tasks to claim ahead, from how many were begun of late. */
+function createPace() {
+  let count = 0;
+  let since = performance.now();
+  let ahead = 0;
+  return {
+    begun(tasks: number) {
+      count += tasks;
+    },
+    ahead(): number {
+      const passed = performance.now() - since;
+      if (passed >= AHEAD) {
+        ahead = Math.min(MOST_AHEAD, Math.floor(count * AHEAD / passed));
+        count = 0;
+        since += passed;
+      }
+      return ahead;
+    },
+  };
+}
 
 /** Something that sleepers wait for; a ring is not lost when it comes after `quiet` and before `wait`. */
 function createBell(signal: AbortSignal) {

@@ -12,7 +12,7 @@ import { createDrivers } from "./drivers.ts";
 import { openCollections } from "./task.ts";
 import { taskStore } from "./task_store.ts";
 import { followWakeUps } from "./wake_ups.ts";
-import { work } from "./work.ts";
+import { type Ended, work } from "./work.ts";
 
 await runTool(import.meta, {
   about: "Execute the handlers of events: claim tasks, run them, write their results.",
@@ -75,13 +75,17 @@ A handler of the driver func has the permissions of its entry; those of this pro
     maxAttempts: flags.maxAttempts,
     lease: flags.lease * 1000,
     follow: (onWake) => followWakeUps(database.db, { onWake, signal, log }),
-    ended: ({ entry, namespace, event_type, attempts }, { status, error }) => {
-      const what = `${entry.driver} ${entry.handler} for ${namespace}:${event_type}`;
-      const why = error === undefined ? "" : ` (attempt ${attempts}: ${error})`;
-      printed = print(` [x] ${what}: ${status}${why}`).catch(() => {}); // a closed stdout stops the tool
+    ended: (attempts) => {
+      if (attempts.length > 0) printed = print(attempts.map(line).join("\n")).catch(() => {}); // a closed stdout stops the tool
     },
     signal,
     log,
   });
   await printed;
 });
+
+function line({ task, outcome: { status, error } }: Ended): string {
+  const { entry, namespace, event_type, attempts } = task;
+  const why = error === undefined ? "" : ` (attempt ${attempts}: ${error})`;
+  return ` [x] ${entry.driver} ${entry.handler} for ${namespace}:${event_type}: ${status}${why}`;
+}
