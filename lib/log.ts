@@ -78,9 +78,9 @@ async function createLogger(name: string, format: LogFormat): Promise<Logger> {
   return getLogger(name);
 }
 
-/** LogTape fills in what stands in braces. */
+/** LogTape fills in what stands in braces; doubled ones stand for themselves, but not in a text with closing ones only. */
 function literally(text: string): string {
-  return text.replace(/[{}]/g, "$&$&");
+  return text.includes("{") ? text.replace(/[{}]/g, "$&$&") : text;
 }
 
 function oneOf<T extends string>(allowed: readonly T[], text: string): T {

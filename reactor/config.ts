@@ -1,10 +1,11 @@
 /**
- * The router's config.json, in the form that existing installations have.
+ * The config.json of the tools, in the form that existing installations have.
  * @module
  */
+import { isIPv6 } from "node:net";
 import { UsageError } from "@event-sink/lib";
 import * as v from "valibot";
-import type { Curve } from "./sockets.ts";
+import { type Curve, isKey } from "./curve.ts";
 
 const text = v.pipe(v.string(), v.minLength(1));
 const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535));
@@ -14,9 +15,10 @@ const zmqType = <const T extends string[]>(...types: T) =>
     v.transform((type) => type.replace(/^zmq\./i, "").toUpperCase()),
     v.picklist(types),
   );
-const key = v.pipe(v.string(), v.length(40, "expected 40 characters, a key in Z85"));
+// The messages do not show what is there instead: it may be a secret.
+const aKey = "expected a key, 40 characters of Z85";
+const key = v.pipe(v.string(aKey), v.check(isKey, aKey));
 
-/** `http://...` as the namespace of nothing. */
 const zmqInput = v.object({
   uri: v.pipe(v.string(), v.regex(/^(tcp|ipc):\/\/.+$/, "expected tcp://host:port or ipc://path")),
   type: v.optional(zmqType("REP", "PULL", "SUB"), "REP"),
@@ -35,17 +37,22 @@ const feeder = v.variant("handler", [
   v.object({ namespace: text, handler: v.literal("ZMQInput"), config: zmqInput }),
   v.object({ namespace: text, handler: v.literal("AMQPInput"), config: amqpInput }),
 ]);
-const store = v.object({
+const database = v.object({
   protocol: v.optional(v.literal("mongodb"), "mongodb"),
   /** This project's own, in place of host and port. */
-  url: v.optional(v.pipe(v.string(), v.startsWith("mongodb"))),
+  url: v.optional(v.pipe(
+    v.string(),
+    v.regex(/^mongodb(\+srv)?:\/\/[^/]/, "expected mongodb://user:password@host:port"),
+  )),
   host: v.optional(text, "127.0.0.1"),
   port: v.optional(port, 27_017),
   username: v.optional(text),
-  password: v.optional(text),
+  password: v.optional(v.string("expected a text"), ""),
   database: v.optional(text, "eventreactor"),
-  task_collection: v.optional(text),
+  task_collection: v.optional(text, "task_collection"),
 });
+/** `tasks` is this project's own name of the section. */
+const databaseFile = v.object({ celery: v.optional(database), tasks: v.optional(database) });
 const levels = ["debug", "info", "warning", "error"] as const;
 
 const file = v.object({
@@ -82,16 +89,27 @@ const file = v.object({
       v.picklist(levels),
     )),
   })),
-  celery: v.optional(store),
-  tasks: v.optional(store),
+  ...databaseFile.entries,
   journal: v.optional(v.object({ keep: v.optional(v.pipe(v.number(), v.minValue(1))) })),
-  curve: v.optional(v.object({ secret_key: key })),
+  curve: v.optional(v.object({
+    secret_key: key,
+    client_keys: v.optional(v.pipe(v.array(key), v.minLength(1, "expected at least one key"))),
+  })),
 });
 
 /** An input of ZeroMQ. */
 export type ZmqFeed = { namespace: string } & v.InferOutput<typeof zmqInput>;
 /** An input of AMQP. */
 export type AmqpFeed = { namespace: string } & v.InferOutput<typeof amqpInput>;
+
+/** Where the journal, the tasks and the results are. */
+export interface DatabaseConfig {
+  /** MongoDB; undefined where the file does not name one. */
+  url: string | undefined;
+  name: string;
+  /** The collection of the results. */
+  results: string;
+}
 
 /** What the router is to do. */
 export interface RouterConfig {
@@ -101,8 +119,7 @@ export interface RouterConfig {
   amqp: AmqpFeed[];
   /** Where events are published. */
   publish: string[];
-  /** MongoDB, if there is any. */
-  mongo: { url: string; database: string } | undefined;
+  database: DatabaseConfig;
   /** Seconds that the journal keeps events. */
   keep: number | undefined;
   logLevel: typeof levels[number] | undefined;
@@ -112,28 +129,40 @@ export interface RouterConfig {
 }
 
 /**
- * Reads a config.json.
+ * Reads a configuration file.
  *
- * @throws {UsageError} when it cannot be used, naming the key
+ * @throws {UsageError} when it cannot be used, naming the file and the key; when it cannot be read, `cause` says why
+ */
+export async function readConfig<T>(path: string, parse: (json: string) => T): Promise<T> {
+  try {
+    return parse(await Deno.readTextFile(path));
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new UsageError(`Cannot use the configuration '${path}': ${message}`, { cause });
+  }
+}
+
+/**
+ * The database of a config.json, of which the rest may be missing or wrong.
+ *
+ * @throws {TypeError} when it cannot be used, naming the key
+ */
+export function parseDatabase(json: string): DatabaseConfig {
+  return databaseOf(check(databaseFile, parseJson(json)));
+}
+
+/**
+ * The router's view of a config.json.
+ *
+ * @throws {TypeError} when it cannot be used, naming the key
  */
 export function parseConfig(json: string): RouterConfig {
-  let whole: unknown;
-  try {
-    whole = JSON.parse(json);
-  } catch (error) {
-    throw new UsageError(`it is not JSON: ${(error as Error).message}`);
-  }
-  const { input, notes } = withoutDisabled(whole);
-  const result = v.safeParse(file, input);
-  if (!result.success) {
-    const [issue] = result.issues;
-    throw new UsageError(`${v.getDotPath(issue) ?? "the file"}: ${issue.message}`);
-  }
-  const { feeds, outputs, aggregator, logging, celery, tasks, journal, curve } = result.output;
-  unknownKeys(input, result.output, "", notes);
+  const { input, notes } = withoutDisabled(parseJson(json));
+  const output = check(file, input);
+  const { feeds, outputs, aggregator, logging, journal, curve } = output;
+  unknownKeys(input, output, "", notes);
   const address = (c: { listen_address: string; port: number }) =>
     `tcp://${c.listen_address}:${c.port}`;
-  const mongo = tasks ?? celery;
   const inputs = feeds.feeders;
   return {
     pull: aggregator && address(aggregator.config),
@@ -144,20 +173,42 @@ export function parseConfig(json: string): RouterConfig {
       handler === "AMQPInput" ? { namespace, ...config } : []
     ),
     publish: outputs.map(({ config }) => address(config)),
-    mongo: mongo && { url: mongoUrl(mongo), database: mongo.database },
+    database: databaseOf(output),
     keep: journal?.keep,
     logLevel: logging?.loglevel,
-    curve: curve && { secretKey: curve.secret_key },
+    curve: curve && { secretKey: curve.secret_key, clientKeys: curve.client_keys },
     notes,
   };
 }
 
-function mongoUrl({ url, host, port, username, password }: v.InferOutput<typeof store>): string {
-  if (url) return url;
-  const user = username === undefined
-    ? ""
-    : `${encodeURIComponent(username)}:${encodeURIComponent(password ?? "")}@`;
-  return `mongodb://${user}${host}:${port}`;
+function databaseOf({ tasks, celery }: v.InferOutput<typeof databaseFile>): DatabaseConfig {
+  const section = tasks ?? celery;
+  const { database: name, task_collection: results } = section ?? v.parse(database, {});
+  return { url: section && urlOf(section), name, results };
+}
+
+function urlOf({ url, host, port, username, password }: v.InferOutput<typeof database>): string {
+  const user = username && `${encodeURIComponent(username)}:${encodeURIComponent(password)}@`;
+  return url ?? `mongodb://${user ?? ""}${isIPv6(host) ? `[${host}]` : host}:${port}`;
+}
+
+function check<S extends v.GenericSchema>(schema: S, input: unknown): v.InferOutput<S> {
+  const { success, output, issues } = v.safeParse(schema, input);
+  if (success) return output;
+  throw new TypeError(`${v.getDotPath(issues[0]) ?? "the file"}: ${issues[0].message}`);
+}
+
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (error) {
+    const { message } = error as Error;
+    // V8 shows 10 characters before and after an unexpected one, and a password may be among them: the line instead.
+    const [, what, shown] = message.match(/^(.*?), (?:\.{3})?"(.*)"(?:\.{3})? is not/s) ?? [];
+    if (!shown) throw new TypeError(`it is not JSON: ${message}`);
+    const line = json.slice(0, json.indexOf(shown) + 10).split("\n").length;
+    throw new TypeError(`it is not JSON: ${what} in line ${line}`);
+  }
 }
 
 /** A feeder that is switched off may be of any kind. */

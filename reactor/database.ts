@@ -2,16 +2,9 @@
  * The database of tasks and results, from flags and configuration file.
  * @module
  */
-import * as v from "valibot";
 import type { Db } from "mongodb";
-import {
-  connectMongo,
-  type Flags,
-  mongoUrlFlag,
-  textFlag,
-  type Tool,
-  UsageError,
-} from "@event-sink/lib";
+import { connectMongo, type Flags, mongoUrlFlag, textFlag, type Tool } from "@event-sink/lib";
+import { parseDatabase, readConfig } from "./config.ts";
 
 const DEFAULT_FILE = "/etc/event-reactor/config.json";
 
@@ -22,23 +15,12 @@ export const databaseFlags = {
     short: "c",
     default: DEFAULT_FILE,
   }),
-  mongoUrl: { ...mongoUrlFlag, default: "" },
+  mongoUrl: {
+    ...mongoUrlFlag,
+    about: "MongoDB to use, in place of the configuration's",
+    default: "",
+  },
 } satisfies Flags;
-
-const sectionSchema = v.object({
-  /** This project's own, in place of host and port. */
-  url: v.optional(v.pipe(v.string(), v.startsWith("mongodb"))),
-  host: v.optional(v.string(), "127.0.0.1"),
-  port: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65535)), 27017),
-  username: v.optional(v.string()),
-  password: v.optional(v.string(), ""),
-  database: v.optional(v.pipe(v.string(), v.nonEmpty()), "eventreactor"),
-  task_collection: v.optional(v.pipe(v.string(), v.nonEmpty()), "task_collection"),
-});
-const fileSchema = v.object({
-  tasks: v.optional(sectionSchema),
-  celery: v.optional(sectionSchema),
-});
 
 /** A connected database. Dispose it to close the connection. */
 export interface Database extends AsyncDisposable {
@@ -55,35 +37,17 @@ export interface Database extends AsyncDisposable {
 export async function openDatabase(
   { flags, signal, log }: Pick<Tool<typeof databaseFlags>, "flags" | "signal" | "log">,
 ): Promise<Database> {
-  const section = await readSection(flags.config);
-  const url = flags.mongoUrl || urlOf(section);
+  const config = await readConfig(flags.config, parseDatabase).catch((error) => {
+    if (!(error.cause instanceof Deno.errors.NotFound) || flags.config !== DEFAULT_FILE) {
+      throw error;
+    }
+    return parseDatabase("{}");
+  });
+  const url = flags.mongoUrl || config.url || mongoUrlFlag.default;
   const mongo = await connectMongo({ url, signal, log });
   return {
-    db: mongo.client.db(section.database),
-    resultsName: section.task_collection,
+    db: mongo.client.db(config.name),
+    resultsName: config.results,
     [Symbol.asyncDispose]: () => mongo[Symbol.asyncDispose](),
   };
-}
-
-function urlOf({ url, host, port, username, password }: v.InferOutput<typeof sectionSchema>) {
-  const [user, word] = [username ?? "", password].map(encodeURIComponent);
-  const login = username === undefined ? "" : `${user}:${word}@`;
-  return url ?? `mongodb://${login}${host.includes(":") ? `[${host}]` : host}:${port}`;
-}
-
-async function readSection(file: string) {
-  let config: unknown = {};
-  try {
-    config = JSON.parse(await Deno.readTextFile(file));
-  } catch (error) {
-    const missing = error instanceof Deno.errors.NotFound && file === DEFAULT_FILE;
-    if (!missing) throw new UsageError(`Cannot use ${file}: ${(error as Error).message}`);
-  }
-  const result = v.safeParse(fileSchema, config);
-  if (!result.success) {
-    const [issue] = result.issues;
-    throw new UsageError(`Cannot use ${file}: ${v.getDotPath(issue) ?? "it"}: ${issue.message}`);
-  }
-  const { tasks, celery } = result.output;
-  return tasks ?? celery ?? v.parse(sectionSchema, {});
 }

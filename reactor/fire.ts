@@ -7,8 +7,8 @@
  */
 import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { Push, Request } from "zeromq";
+import { connecting, keyFlags, type Refusal, watchHandshake } from "./curve.ts";
 import { MAX_EVENT_BYTES } from "./event.ts";
-import { connecting } from "./sockets.ts";
 
 await runTool(import.meta, {
   about: "Fire one event at the router, and print it as the router accepted it.",
@@ -44,10 +44,7 @@ await runTool(import.meta, {
       min: 0.1,
       max: 86_400,
     }),
-    serverKey: textFlag("the router's public CURVE key, when it has one", {
-      value: "KEY",
-      default: "",
-    }),
+    ...keyFlags,
   },
 }, async ({ flags, print, signal }) => {
   const { namespace, uri, timeout } = flags;
@@ -61,11 +58,15 @@ await runTool(import.meta, {
     timestamp: Date.now() / 1000,
   });
   const end = Date.now() + timeout * 1000;
-  const keys = await connecting(flags.serverKey);
+  const keys = await connecting(flags);
+  let refusal: Refusal | undefined;
 
   /** Not the socket's own timeouts: they crash Deno. */
   async function until(condition: () => boolean, what: string) {
     while (!condition()) {
+      if (refusal && (refusal.final || Date.now() > end)) {
+        throw new Error(`Cannot fire: no connection to ${uri}: ${refusal.why}`);
+      }
       if (Date.now() > end) throw new Error(`Cannot fire: ${what} ${uri} within ${timeout} s`);
       signal.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, 2));
@@ -74,6 +75,7 @@ await runTool(import.meta, {
   const open = <T extends Push | Request>(create: () => T): T => {
     try {
       const socket = create();
+      watchHandshake(socket, (latest) => refusal = latest);
       socket.connect(uri);
       return socket;
     } catch (error) {
@@ -93,6 +95,7 @@ await runTool(import.meta, {
   const options = { immediate: true, sendTimeout: 0, receiveTimeout: 0, linger: 0, ...keys };
   const request = open(() => new Request(options));
   await until(() => request.writable, "nobody takes events at");
+  refusal = undefined;
   await request.send(event);
   await until(() => request.readable, "no answer from");
   const answer = (await request.receive()).toString();

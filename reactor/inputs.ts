@@ -5,8 +5,9 @@
 import { BadMessage, type Broker, type Channel, consume, type Tool } from "@event-sink/lib";
 import { Pull, Router, Subscriber } from "zeromq";
 import type { AmqpFeed, ZmqFeed } from "./config.ts";
+import type { Curve } from "./curve.ts";
 import { parseHead } from "./event.ts";
-import { arrived, bind, type Curve, drain, receiveAll, receiving } from "./sockets.ts";
+import { arrived, bind, drain, receiveAll, receiving } from "./sockets.ts";
 import type { Stream } from "./stream.ts";
 
 /** An input that runs. */

@@ -5,35 +5,16 @@
  * Run: `deno task router -c config.json`, then `deno task fire -e zmq.test -d '{"a":1}'` in another terminal.
  * @module
  */
-import {
-  connectBroker,
-  connectMongo,
-  mongoUrlFlag,
-  runTool,
-  textFlag,
-  type Tool,
-  UsageError,
-  withoutPassword,
-} from "@event-sink/lib";
+import { connectBroker, connectMongo, runTool, type Tool, withoutPassword } from "@event-sink/lib";
 import { Publisher } from "zeromq";
-import { parseConfig, type RouterConfig } from "./config.ts";
+import { parseConfig, readConfig, type RouterConfig } from "./config.ts";
+import { databaseFlags } from "./database.ts";
 import { feedFromQueue, openInput } from "./inputs.ts";
 import { KEEP_SECONDS, openJournal } from "./journal.ts";
-import { bind, serving } from "./sockets.ts";
+import { serving } from "./curve.ts";
+import { bind, LINGER } from "./sockets.ts";
 import { startStream } from "./stream.ts";
-
-const routerFlags = {
-  config: textFlag("configuration file", {
-    value: "FILE",
-    short: "c",
-    default: "/etc/event-reactor/config.json",
-  }),
-  mongoUrl: {
-    ...mongoUrlFlag,
-    about: "MongoDB of the journal, in place of the configuration's",
-    default: "",
-  },
-};
+import { letIn } from "./zap.ts";
 
 /** Longest time that stopping may wait for MongoDB, in milliseconds. */
 const LAST_WRITE_LIMIT = 8000;
@@ -41,10 +22,10 @@ const LAST_WRITE_LIMIT = 8000;
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
   notes: "Events of AMQP feeds that cannot be used: queue <queue_name>.dlq",
-  flags: routerFlags,
+  flags: { ...databaseFlags, config: { ...databaseFlags.config, about: "configuration file" } },
   endsByItself: true,
 }, async (tool) => {
-  const config = await readConfig(tool.flags.config);
+  const config = await readConfig(tool.flags.config, parseConfig);
   if (config.logLevel && tool.flags.logLevel === "info") tool.log.setLevel(config.logLevel);
   config.notes.forEach((note) => tool.log.info(`${tool.flags.config}: ${note}`));
   await route(config, tool);
@@ -52,7 +33,7 @@ await runTool(import.meta, {
 
 async function route(
   config: RouterConfig,
-  { flags, log, print, ...tool }: Tool<typeof routerFlags>,
+  { flags, log, print, ...tool }: Tool<typeof databaseFlags>,
 ) {
   const failure = new AbortController();
   const signal = AbortSignal.any([tool.signal, failure.signal]);
@@ -61,21 +42,22 @@ async function route(
   const { curve } = config;
 
   const giveUp = new AbortController();
-  const url = flags.mongoUrl || config.mongo?.url;
+  const url = flags.mongoUrl || config.database.url;
   let journal;
   if (url) {
     const mongo = stack.use(await connectMongo({ url, signal, log }));
-    const db = mongo.client.db(config.mongo?.database ?? "eventreactor");
+    const db = mongo.client.db(config.database.name);
     const { keep = KEEP_SECONDS } = config;
     journal = await openJournal(db, { keep, signal: giveUp.signal, log });
   }
 
-  const publishers: Publisher[] = [];
   const close = <T extends { close(): void }>(socket: T) =>
     stack.adopt(socket, () => socket.close());
+  if (curve?.clientKeys) close(await letIn(curve.clientKeys, log)).done.catch(fail);
+  const publishers: Publisher[] = [];
   for (const uri of config.publish) {
     const publisher = close(
-      new Publisher({ sendHighWaterMark: 100_000, ...serving(curve) }),
+      new Publisher({ sendHighWaterMark: 100_000, linger: LINGER, ...serving(curve) }),
     );
     publishers.push(publisher);
     await print(` [*] Publishing on ${await bind(publisher, uri)}`);
@@ -126,12 +108,4 @@ async function route(
     throw new Error(`Cannot write to MongoDB: ${inHand} events that were taken are lost`);
   }
   failure.signal.throwIfAborted();
-}
-
-async function readConfig(path: string): Promise<RouterConfig> {
-  try {
-    return parseConfig(await Deno.readTextFile(path));
-  } catch (error) {
-    throw new UsageError(`Cannot use the configuration '${path}': ${(error as Error).message}`);
-  }
 }

@@ -1,13 +1,9 @@
 /**
- * ZeroMQ sockets under Deno: limits, keys, and waiting that neither misses a message nor ends the process.
+ * ZeroMQ sockets under Deno: limits, and waiting that neither misses a message nor ends the process.
  * @module
  */
 import type { Socket } from "zeromq";
-
-/** CURVE keys, each 40 characters of Z85 (http://api.zeromq.org/4-3:zmq-curve): every socket that binds is a CURVE server. */
-export interface Curve {
-  secretKey: string;
-}
+import { type Curve, serving } from "./curve.ts";
 
 /** Larger ones end their connection; smaller ones that are too large for an event get an error that says so. */
 const MAX_FRAME = 64 * 1024 * 1024;
@@ -16,7 +12,7 @@ const MAX_FRAME = 64 * 1024 * 1024;
  * Longest time that ZeroMQ may take to send what it holds when the process ends, in milliseconds. By default that is for ever, and a client
  * that does not read would keep the process from ending.
  */
-const LINGER = 2000;
+export const LINGER = 2000;
 
 /** Milliseconds between two looks at sockets that wait for a message. */
 const RESCUE = 10;
@@ -29,21 +25,9 @@ export function receiving({ curve, highWaterMark = 1000 }: {
   return {
     receiveHighWaterMark: highWaterMark,
     maxMessageSize: MAX_FRAME,
+    linger: LINGER,
     ...serving(curve),
   };
-}
-
-/** Options of a socket that binds, with the keys when there are any. */
-export function serving(curve: Curve | undefined) {
-  const keys = curve ? { curveServer: true, curveSecretKey: curve.secretKey } : {};
-  return { linger: LINGER, ...keys };
-}
-
-/** Options of a socket that connects to a server with keys; those of the client are made up. */
-export async function connecting(serverKey: string | undefined) {
-  if (!serverKey) return {};
-  const { publicKey, secretKey } = (await import("zeromq")).curveKeyPair();
-  return { curveServerKey: serverKey, curvePublicKey: publicKey, curveSecretKey: secretKey };
 }
 
 const ZMQ_SNDTIMEO = 28;

@@ -6,6 +6,7 @@
  * @module
  */
 import { runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
+import { connecting, keyFlags } from "./curve.ts";
 import { databaseFlags, openDatabase } from "./database.ts";
 import { parseEvent, type ReactorEvent } from "./event.ts";
 import { explain } from "./explain.ts";
@@ -31,10 +32,7 @@ const subFlags = {
     short: "u",
     default: "tcp://127.0.0.1:55000",
   }),
-  serverKey: textFlag("the router's public CURVE key, when it has keys", {
-    value: "KEY",
-    default: "",
-  }),
+  ...keyFlags,
   name: textFlag("under which it remembers how far it came", { value: "NAME", default: "sub" }),
   fromStart: switchFlag("begin a new name with the oldest event of the journal, not the next one"),
   explain: textFlag("say which handlers this event would go to, and end", {
@@ -49,6 +47,7 @@ await runTool(import.meta, {
 }, async (tool) => {
   if (tool.flags.explain !== "") return await explainEvent(tool);
   const { flags, signal, log, print } = tool;
+  const keys = await connecting(flags);
   using filters = await watchFilters(flags.eventFilters, log).catch(asUsage);
   await using database = await openDatabase(tool);
   const { db } = database;
@@ -57,8 +56,8 @@ await runTool(import.meta, {
   const subscribers = db.collection<{ _id: string; number: number; at: Date }>("subscribers");
   // The socket first: what comes from now on waits in it.
   let onConnect = () => {};
-  using subscription = await subscribe(flags.publisherUri, {
-    serverKey: flags.serverKey || undefined,
+  using subscription = subscribe(flags.publisherUri, {
+    keys,
     onConnect: () => onConnect(),
     signal,
     log,

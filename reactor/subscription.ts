@@ -5,11 +5,12 @@
 import { Subscriber } from "zeromq";
 import { UsageError } from "@event-sink/lib";
 import type { Log } from "../lib/log.ts";
-import { connecting, receiveAll, receiving } from "./sockets.ts";
+import { type connecting, watchHandshake } from "./curve.ts";
+import { receiveAll, receiving } from "./sockets.ts";
 
 /** A connected socket. Dispose it to close it. */
 export interface Subscription extends Disposable {
-  /** Hands over the frames of each message, one after the other, until the signal aborts. */
+  /** Hands over the frames of each message, one after the other, until the signal aborts; throws when the router refuses this client. */
   receive(handle: (frames: Uint8Array[]) => Promise<void> | undefined): Promise<void>;
 }
 
@@ -18,30 +19,43 @@ export interface Subscription extends Disposable {
  *
  * @throws {UsageError} when this is no address
  */
-export async function subscribe(
+export function subscribe(
   uri: string,
-  { serverKey, onConnect, signal, log }: {
-    /** The router's public CURVE key, when it has keys. */
-    serverKey: string | undefined;
+  { keys, onConnect, signal, log }: {
+    /** This client's, when the router has keys. */
+    keys: Awaited<ReturnType<typeof connecting>>;
     /** Is called when the connection is there, and whenever it is there again. */
     onConnect: () => void;
     signal: AbortSignal;
     log: Log;
   },
-): Promise<Subscription> {
+): Subscription {
   const socket = new Subscriber({
     ...receiving({ highWaterMark: 10_000 }),
-    ...await connecting(serverKey),
+    ...keys,
     linger: 0,
     reconnectInterval: 100,
     reconnectMaxInterval: 2000,
   });
+  let connected = false;
+  const refused = Promise.withResolvers<never>();
+  refused.promise.catch(() => {}); // told by receive()
   socket.events.on("handshake", () => {
+    connected = true;
     log.debug(`Connected to ${uri}`);
     onConnect();
   });
   socket.events.on("disconnect", () => {
-    if (!signal.aborted) log.warn(`Lost the router at ${uri}: trying again`);
+    if (connected && !signal.aborted) log.warn(`Lost the router at ${uri}: trying again`);
+    connected = false;
+  });
+  let told = "";
+  watchHandshake(socket, ({ why, final }) => {
+    const text = `Cannot subscribe to ${uri}: ${why}`;
+    // It would wait for ever, in silence.
+    if (final) refused.reject(new Error(text));
+    else if (told !== text) log.warn(`${text} Trying again`);
+    told = text;
   });
   try {
     socket.connect(uri);
@@ -52,7 +66,7 @@ export async function subscribe(
   socket.subscribe();
   signal.addEventListener("abort", () => socket.close());
   return {
-    receive: (handle) => receiveAll(socket, handle),
+    receive: (handle) => Promise.race([receiveAll(socket, handle), refused.promise]),
     [Symbol.dispose]: () => socket.close(),
   };
 }

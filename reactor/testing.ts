@@ -103,7 +103,13 @@ export function sampleConfig(
 
 /** Servers, a configuration on free ports, and clients in Python. */
 export async function setup(
-  options: { journal?: boolean; queue?: string; exchanges?: string[] } = {},
+  options: {
+    journal?: boolean;
+    queue?: string;
+    exchanges?: string[];
+    /** Changes the configuration. */
+    change?: (config: ReturnType<typeof sampleConfig> & Record<string, unknown>) => void;
+  } = {},
 ) {
   await using stack = new AsyncDisposableStack();
   const servers = stack.use(await startServers());
@@ -125,6 +131,7 @@ export async function setup(
     ...queue && { amqpUrl: servers.amqpUrl, queue, exchanges },
     ...cable && { mongoUrl: cable.url, database },
   });
+  options.change?.(content);
   await Deno.writeTextFile(config, JSON.stringify(content));
   const uri = (port: number) => `tcp://127.0.0.1:${port}`;
   const owned = stack.move();

@@ -1,0 +1,26 @@
+import assert from "node:assert/strict";
+
+async function logged(format: string, texts: string[]): Promise<string[]> {
+  const { href } = new URL("log.ts", import.meta.url);
+  const script = `import { startLogging } from ${JSON.stringify(href)};
+const log = startLogging("tool", "info", ${JSON.stringify(format)});
+for (const text of ${JSON.stringify(texts)}) log.warn(text);
+log.debug("not said");
+await log.written();`;
+  const { stderr } = await new Deno.Command(Deno.execPath(), { args: ["eval", script] }).output();
+  return new TextDecoder().decode(stderr).trimEnd().split("\n");
+}
+
+Deno.test("what is said is written as it is, whatever its braces, in both formats", async () => {
+  const texts = ["a}b", "}}", "{c}", "{", "{{x}}", '{"a":{"b":1}}', "a{b}c}d{"];
+  const lines = await logged("text", texts);
+  assert.deepEqual(lines.map((line) => line.split(" [WRN] tool: ")[1]), texts);
+  const objects = (await logged("json", texts)).map((line) => JSON.parse(line));
+  assert.deepEqual(objects.map(({ message }) => message), texts);
+});
+
+Deno.test("passwords in URLs are not shown", async () => {
+  const [line] = await logged("text", ["Lost amqp://user:geheim@host/"]);
+  assert.match(line!, /Lost amqp:\/\/.*host/);
+  assert.doesNotMatch(line!, /geheim/);
+});
