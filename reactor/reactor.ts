@@ -9,14 +9,16 @@
 import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
 import {
-  connectMongo,
   mongoUrlFlag,
   pause,
   type Process,
   runTool,
   startDeno,
   textFlag,
+  UsageError,
 } from "@event-sink/lib";
+import { parseConfig } from "./config.ts";
+import { openDatabase } from "./database.ts";
 
 const here = new URL("./", import.meta.url);
 const sample = (file: string) => fileURLToPath(new URL(`sample/${file}`, here));
@@ -31,6 +33,11 @@ const events = [
 ] as const;
 
 const flags = {
+  config: textFlag("configuration file in place of the sample's, for other ports than its", {
+    value: "FILE",
+    short: "c",
+    default: "",
+  }),
   mongoUrl: { ...mongoUrlFlag, default: "" },
   data: textFlag("directory where the embedded stack keeps its state", {
     value: "DIR",
@@ -64,29 +71,33 @@ await runTool(import.meta, {
     return process;
   }
 
+  const file = resolve(flags.config || sample("config.json"));
+  const { publisher, requests } = await readAddresses(file);
   const mongoUrl = flags.mongoUrl || await startEmbedded(start, flags.data);
   const env = { MONGO_URL: mongoUrl };
-  const config = ["-c", sample("config.json")];
+  const config = ["-c", file];
   const handlers = ["--event-handlers", sample("event-handlers")];
   const router = start("router", config, here, env);
   await router.line(" [*] Routing events");
   const filters = ["-e", sample("event-handlers.json")];
-  const sub = start("sub", [...config, ...handlers, ...filters, "--name", "sample"], here, env);
+  const follows = ["--name", "sample", "-u", publisher];
+  const sub = start("sub", [...config, ...handlers, ...filters, ...follows], here, env);
   const worker = start("worker", [...config, ...handlers], here, env);
   await sub.line(" [*] Waiting for events");
   await worker.line(" [*] Waiting for tasks");
 
-  await using mongo = await connectMongo({ url: mongoUrl, signal, log });
-  const results = mongo.client.db("eventreactor").collection("task_collection");
+  const opened = { ...flags, config: file, mongoUrl };
+  await using database = await openDatabase({ flags: opened, signal, log });
+  const results = database.db.collection(database.resultsName);
   const shown = new Set((await results.find().toArray()).map(({ _id }) => `${_id}`));
+  const where = flags.config && ` -u ${requests}`;
   await print(`Router, subscriber and worker are running
-Fire an event from another terminal: deno task fire -e zmq.test -d '{"a":1}'
+Fire an event from another terminal: deno task fire${where} -e zmq.test -d '{"a":1}'
 To exit press CTRL+C
 `);
   for (const [type, payload] of events) {
-    const fire = startDeno(["task", "fire", "-e", type, "-d", JSON.stringify(payload)], {
-      cwd: here,
-    });
+    const args = ["-u", requests, "-e", type, "-d", JSON.stringify(payload)];
+    const fire = startDeno(["task", "fire", ...args], { cwd: here });
     await using _ = fire;
     const last = await fire.ended;
     await print(`fired ${last}`);
@@ -100,6 +111,19 @@ To exit press CTRL+C
   }
   signal.throwIfAborted();
 });
+
+/** Where the router of this configuration publishes and takes requests, as seen from this machine. */
+async function readAddresses(file: string) {
+  try {
+    const { publish, zmq } = parseConfig(await Deno.readTextFile(file));
+    const feed = zmq.find(({ type }) => type === "REP");
+    if (!feed) throw new TypeError("it has no input of the type zmq.REP, to fire at");
+    const near = (uri: string) => uri.replace("*", "127.0.0.1");
+    return { publisher: near(publish[0]!), requests: near(feed.uri) };
+  } catch (error) {
+    throw new UsageError(`Cannot use the configuration '${file}': ${(error as Error).message}`);
+  }
+}
 
 async function startEmbedded(
   start: (task: string, args: string[], cwd: URL) => Process,

@@ -1,15 +1,22 @@
 import assert from "node:assert/strict";
 import { start } from "../lib/testing.ts";
+import { freePort, sampleConfig } from "./testing.ts";
 
 Deno.test("deno task reactor runs the sample's handlers on what is fired, until Ctrl-C", async () => {
   const data = await Deno.makeTempDir();
+  // Not the sample's own ports: another reactor may be at work on this machine.
+  const ports = { pull: freePort(), rep: freePort(), pub: freePort() };
+  const config = `${data}/config.json`;
+  await Deno.writeTextFile(config, JSON.stringify(sampleConfig(ports)));
   try {
-    await using reactor = start(["task", "reactor", "--data", data], { env: { MONGO_URL: "" } });
+    const args = ["--data", `${data}/state`, "-c", config];
+    await using reactor = start(["task", "reactor", ...args], { env: { MONGO_URL: "" } });
     await reactor.seen(/local:zmq\.test -> func greeting\.greet: done, "zmq\.test says /);
     await reactor.seen(/local:zmq\.test -> shell echo the event is: done, /);
     await reactor.seen(/local:disk\.root -> pyfunc disk\.judge: done, .*"clean up"/);
     await reactor.seen(/local:disk\.home -> pyfunc disk\.judge: done, .*"fine"/);
-    await using fire = start(["task", "fire", "-e", "disk.more", "-d", '{"used":1}']);
+    const uri = `tcp://127.0.0.1:${ports.rep}`;
+    await using fire = start(["task", "fire", "-e", "disk.more", "-d", '{"used":1}', "-u", uri]);
     assert.equal((await fire.ended()).code, 0);
     await reactor.seen(/local:disk\.more -> pyfunc disk\.judge: done/);
     reactor.kill("SIGINT");

@@ -30,10 +30,10 @@ export async function hasPythonZmq(): Promise<boolean> {
   return false;
 }
 
-/** A port that is free now, below those that systems give to outgoing connections. */
+/** A port that is free, and that no connection is given before it is used: Linux gives those ports from 32768. */
 export function freePort(): number {
   while (true) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
     try {
       Deno.listen({ hostname: "0.0.0.0", port }).close();
       return port;
