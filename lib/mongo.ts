@@ -2,6 +2,7 @@
  * A connection to MongoDB.
  * @module
  */
+import { Socket } from "node:net";
 import type { MongoClient } from "mongodb";
 import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
@@ -30,6 +31,7 @@ export async function connectMongo(
 ): Promise<Mongo> {
   // The driver takes longer to load than everything else together; tools without MongoDB do not wait for it.
   const { MongoClient } = await import("mongodb");
+  failLateWrites();
   const name = withoutPassword(url).replace("***@", "");
   let client: MongoClient;
   try {
@@ -72,5 +74,26 @@ export async function connectMongo(
     async [Symbol.asyncDispose]() {
       await within(CLOSE_LIMIT, client.close());
     },
+  };
+}
+
+let failing = false;
+
+/**
+ * After a write() that returned false the driver (7.9) waits for 'drain' or 'error'. When the server has ended the connection and the
+ * driver is not told yet, neither comes, and the operation would never end: here there is an 'error'.
+ */
+export function failLateWrites(): void {
+  if (failing) return;
+  failing = true;
+  const { destroy } = Socket.prototype;
+  // What write() calls then, with the reason; a socket that is destroyed already keeps that to itself.
+  Socket.prototype.destroy = function (error) {
+    if (error && this.destroyed) {
+      queueMicrotask(() => {
+        if (this.listenerCount("error") > 0) this.emit("error", error);
+      });
+    }
+    return destroy.call(this, error);
   };
 }
