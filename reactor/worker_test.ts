@@ -199,6 +199,9 @@ Deno.test("a task of a killed worker goes to another when its lease ends", async
   const { status, attempts } = await test.result(id!);
   assert.deepEqual([status, attempts], ["done", 2]);
   await second.seen(/slow.py for local:zmq.test: done/);
+  // The first handler has died with its worker.
+  const steps = (await test.lines("times")).map((line) => line.split(" ")[0]);
+  assert.deepEqual(steps, ["begin", "begin", "end"]);
 });
 
 Deno.test("a worker that is stopped finishes what is short and gives back what is long", async () => {
