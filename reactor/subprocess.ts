@@ -20,9 +20,11 @@ export interface Ended {
 const WRAPPER = ["--pdeathsig", "KILL", "--", "setsid", "--"];
 let wrapperWorks: Promise<boolean> | undefined;
 function hasWrapper(): Promise<boolean> {
-  const options = { args: [...WRAPPER, "true"], stdout: "null", stderr: "null" } as const;
-  return wrapperWorks ??= new Deno.Command("setpriv", options).output()
-    .then(({ success }) => success, () => false);
+  return wrapperWorks ??= new Deno.Command("setpriv", {
+    args: [...WRAPPER, "true"],
+    stdout: "null",
+    stderr: "null",
+  }).output().then(({ success }) => success, () => false);
 }
 
 /** Time for pipes to close after the process and its group have ended, in milliseconds. */
