@@ -12,6 +12,7 @@ export class BadHandler extends Error {
  * Finds the file of `module.export`; `module` may name folders, with dots or slashes.
  *
  * @throws {BadHandler} when there is none inside the directory; a link that leads out of it is outside
+ * @throws {Error} when there is no such directory
  */
 export async function handlerFile(
   directory: string,
@@ -26,7 +27,7 @@ export async function handlerFile(
   }
   const path = words.module!.replaceAll(".", "/");
   const inside = await Deno.realPath(directory).catch(() => {
-    throw new BadHandler(`There is no directory of handlers '${directory}'`);
+    throw new Error(`There is no directory of handlers '${directory}'`); // it may come back
   });
   for (const extension of extensions) {
     const file = await Deno.realPath(`${inside}/${path}${extension}`).catch(() => undefined);

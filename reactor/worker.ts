@@ -6,7 +6,7 @@
  * @module
  */
 import { hostname } from "node:os";
-import { numberFlag, runTool, textFlag } from "@event-sink/lib";
+import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
 import { createDrivers } from "./drivers.ts";
 import { openCollections } from "./task.ts";
@@ -53,6 +53,10 @@ A handler of the driver func has the permissions of its entry; those of this pro
   },
 }, async (tool) => {
   const { flags, signal, log, print } = tool;
+  // With the wrong one every task would fail.
+  await Deno.readDir(flags.eventHandlers)[Symbol.asyncIterator]().next().catch((error) => {
+    throw new UsageError(`--event-handlers: cannot use '${flags.eventHandlers}': ${error.message}`);
+  });
   await using database = await openDatabase(tool);
   const collections = await openCollections(database.db, database.resultsName);
   const store = taskStore(collections, {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { eventually } from "../lib/testing.ts";
+import { eventually, startTool } from "../lib/testing.ts";
 import { alive, setup } from "./worker_testing.ts";
 
 const shell = (handler: string, exclusive = false) => ({ driver: "shell", handler, exclusive });
@@ -137,6 +137,15 @@ Deno.test("worker fails a handler that cannot be run at once, and keeps files in
     const { status, error, attempts, data } = await test.result(id);
     assert.match(error!, expected[index]![2]);
     assert.deepEqual([status, attempts, data], ["failed", 1, null], error!);
+  }
+});
+
+Deno.test("worker does not start without its directory of handlers", async () => {
+  for (const directory of ["/nowhere", "/etc/hostname"]) {
+    await using worker = startTool("reactor", "worker", ["--event-handlers", directory]);
+    const { code, stderr } = await worker.ended();
+    assert.equal(code, 2);
+    assert.match(stderr, new RegExp(`^--event-handlers: cannot use '${directory}': `, "m"));
   }
 });
 
