@@ -23,7 +23,7 @@ export interface ReactorEvent {
 export const MAX_EVENT_BYTES = 8 * 1024 * 1024;
 
 /** How many events `parent_event` may lead back to: beyond that events go round in circles. */
-export const MAX_PARENTS = 16;
+const MAX_PARENTS = 16;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -59,12 +59,6 @@ export function parseHead(frame: Uint8Array, defaults: EventDefaults): string {
 /** The whole event of its head. */
 export function eventText(head: string, number: number | undefined): string {
   return number === undefined ? head + "}" : `${head},"number":${number}}`;
-}
-
-/** The head of an event that is an object already. */
-export function headOf(event: ReactorEvent): string {
-  const { number: _, ...rest } = event;
-  return JSON.stringify(rest).slice(0, -1);
 }
 
 function read(frame: Uint8Array, { namespace }: EventDefaults) {

@@ -9,7 +9,7 @@ const words = v.array(v.pipe(v.string(), v.nonEmpty()));
 const permission = v.union([v.boolean(), words]);
 
 /** One handler of an event. Other keys than these are ignored, as files of existing installations may have them. */
-export const entrySchema = v.object({
+const entrySchema = v.object({
   driver: v.pipe(v.string(), v.nonEmpty()),
   handler: v.pipe(v.string(), v.nonEmpty()),
   /** At most one execution of this handler at a time, over all workers. */

@@ -3,16 +3,13 @@
  * @module
  */
 import type { Log } from "../lib/log.ts";
-import { pause } from "@event-sink/lib";
 import type { Db } from "mongodb";
-import { eventText, headOf, type ReactorEvent } from "./event.ts";
+import { eventText, type ReactorEvent } from "./event.ts";
 
 /** Events, numbered 1, 2, 3 ... without gaps. */
 export interface Journal {
-  /** Gives each event the next number and resolves when they are stored durably. */
-  append(events: ReactorEvent[]): Promise<ReactorEvent[]>;
-  /** The same for events as text without the last brace; returns the numbers. */
-  appendHeads(heads: string[]): Promise<number[]>;
+  /** Gives each event, its text without the last brace, the next number; resolves with them when the events are stored durably. */
+  append(heads: string[]): Promise<number[]>;
   /** The events after a number, in order. */
   since(number: number, limit: number): Promise<ReactorEvent[]>;
   /** The number of the latest event, 0 when there was none. */
@@ -23,8 +20,6 @@ export interface Journal {
 export interface JournalOptions {
   /** Seconds after which an event leaves the journal; left as it is when absent. */
   keep?: number;
-  /** Ends the waiting for a MongoDB that is away. */
-  signal?: AbortSignal;
   /** Where to say what is waited for. */
   log?: Pick<Log, "debug" | "info" | "warn">;
 }
@@ -59,7 +54,7 @@ export const KEEP_SECONDS = 7 * 24 * 3600;
  * order leaves no gaps. The counter is written before the events, so that numbers go on after the last event has expired.
  */
 export async function openJournal(db: Db, options: JournalOptions = {}): Promise<Journal> {
-  const { keep, log, signal = new AbortController().signal } = options;
+  const { keep, log } = options;
   const rows = db.collection<Row>("journal");
   const counters = db.collection<{ _id: string; number: number }>("counters");
   if (keep !== undefined) await keepFor(db, keep);
@@ -110,7 +105,8 @@ export async function openJournal(db: Db, options: JournalOptions = {}): Promise
         const text = `Cannot write to MongoDB: ${(error as Error).message}`;
         if (failures === 0) log?.warn(`${text}. Waiting until it can`);
         else log?.debug(text);
-        await pause(Math.min(2000, 50 * 2 ** failures), signal);
+        const delay = Math.min(2000, 50 * 2 ** failures);
+        await new Promise((resolve) => setTimeout(resolve, delay));
         failures++;
       }
     }
@@ -147,7 +143,7 @@ export async function openJournal(db: Db, options: JournalOptions = {}): Promise
     known = Math.max(known, await last());
   }
 
-  function appendHeads(heads: string[]): Promise<number[]> {
+  function append(heads: string[]): Promise<number[]> {
     if (heads.length === 0) return Promise.resolve([]);
     return new Promise((resolve, reject) => {
       pending.push({ heads, resolve, reject });
@@ -156,11 +152,7 @@ export async function openJournal(db: Db, options: JournalOptions = {}): Promise
   }
 
   return {
-    appendHeads,
-    async append(events) {
-      const numbers = await appendHeads(events.map(headOf));
-      return events.map((event, index) => ({ ...event, number: numbers[index]! }));
-    },
+    append,
     async since(number, limit) {
       const found = await rows.find({ _id: { $gt: number } }).sort({ _id: 1 }).limit(limit)
         .project<{ event: string }>({ event: 1 }).toArray();

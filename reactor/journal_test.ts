@@ -3,6 +3,7 @@ import { MongoClient } from "mongodb";
 import { layCable, startServers, unique } from "../lib/testing.ts";
 import type { ReactorEvent } from "./event.ts";
 import { openJournal } from "./journal.ts";
+import { append } from "./testing.ts";
 
 async function setup() {
   await using stack = new AsyncDisposableStack();
@@ -36,8 +37,8 @@ Deno.test("the journal numbers events from 1, in order, and gives them back", as
   const journal = await openJournal(test.db, { keep: 60 });
   assert.equal(await journal.last(), 0);
   const [first, second] = await Promise.all([
-    journal.append(events(3)),
-    journal.append(events(2)),
+    append(journal, events(3)),
+    append(journal, events(2)),
   ]);
   assert.deepEqual([...numbers(first), ...numbers(second)], [1, 2, 3, 4, 5]);
   assert.equal(await journal.last(), 5);
@@ -47,12 +48,12 @@ Deno.test("the journal numbers events from 1, in order, and gives them back", as
 
 Deno.test("numbers go on when the journal is opened again, also after its events have expired", async () => {
   await using test = await setup();
-  await (await openJournal(test.db, { keep: 60 })).append(events(3));
-  assert.deepEqual(numbers(await (await openJournal(test.db)).append(events(1))), [4]);
+  await append(await openJournal(test.db, { keep: 60 }), events(3));
+  assert.deepEqual(numbers(await append(await openJournal(test.db), events(1))), [4]);
   await test.db.collection("journal").deleteMany({});
   const journal = await openJournal(test.db, { keep: 30 });
   assert.equal(await journal.last(), 4);
-  assert.deepEqual(numbers(await journal.append(events(1))), [5]);
+  assert.deepEqual(numbers(await append(journal, events(1))), [5]);
   const indexes = await test.db.collection("journal").indexes();
   assert.equal(indexes.find(({ key }) => key.at)?.expireAfterSeconds, 30);
 });
@@ -63,7 +64,7 @@ Deno.test("two journals on one database never give a number twice, nor leave one
   const written: ReactorEvent[] = [];
   await Promise.all(both.map(async (journal, index) => {
     for (let call = 0; call < 20; call++) {
-      written.push(...await journal.append(events(25, `router${index}`)));
+      written.push(...await append(journal, events(25, `router${index}`)));
     }
   }));
   assert.deepEqual(numbers(written).toSorted((a, b) => a! - b!), upTo(1000));
@@ -79,7 +80,7 @@ Deno.test("append() waits while MongoDB is away and writes each event once", asy
   const journal = await openJournal(test.db, { keep: 60, log });
   const appended: Promise<ReactorEvent[]>[] = [];
   for (let call = 0; call < 50; call++) {
-    appended.push(journal.append(events(20)));
+    appended.push(append(journal, events(20)));
     if (call % 10 === 5) test.cable.cut("down");
     await new Promise((resolve) => setTimeout(resolve, 5));
     if (call % 10 === 9) test.cable.plug();

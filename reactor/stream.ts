@@ -42,7 +42,7 @@ interface Accepted {
  * @param failed is told why the journal takes no more events, ever
  */
 export function startStream(
-  journal: Pick<Journal, "appendHeads"> | undefined,
+  journal: Pick<Journal, "append"> | undefined,
   publish: (text: string) => Promise<void>,
   failed: (error: Error) => void,
 ): Stream {
@@ -58,7 +58,7 @@ export function startStream(
     scheduled = false;
     const batch = waiting;
     waiting = [];
-    const numbers = journal?.appendHeads(batch.map(({ head }) => head));
+    const numbers = journal?.append(batch.map(({ head }) => head));
     numbers?.catch(() => {}); // told when its turn comes
     // The next batch may be on its way to the journal while this one is published.
     published = published.then(() => publishAll(batch, numbers));

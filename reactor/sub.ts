@@ -52,7 +52,7 @@ await runTool(import.meta, {
   await using database = await openDatabase(tool);
   const { db } = database;
   const collections = await openCollections(db, database.resultsName);
-  const journal = await openJournal(db, { signal, log });
+  const journal = await openJournal(db);
   const subscribers = db.collection<{ _id: string; number: number; at: Date }>("subscribers");
   // The socket first: what comes from now on waits in it.
   let onConnect = () => {};

@@ -3,6 +3,7 @@ import { Publisher } from "zeromq";
 import { eventually, type Running, start, startTool } from "../lib/testing.ts";
 import type { ReactorEvent } from "./event.ts";
 import { openJournal } from "./journal.ts";
+import { append } from "./testing.ts";
 import { setup as setupWorkers } from "./worker_testing.ts";
 
 const filters = {
@@ -44,7 +45,7 @@ async function setup() {
       return sub;
     },
     accept: (count: number, type = "zmq.test") =>
-      journal.append(Array.from({ length: count }, () => event(type))),
+      append(journal, Array.from({ length: count }, () => event(type))),
     async publish(events: unknown[]) {
       for (const each of events) {
         await publisher.send(each instanceof Uint8Array ? each : JSON.stringify(each));

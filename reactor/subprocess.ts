@@ -128,7 +128,7 @@ function collect(stream: ReadableStream<Uint8Array>, limit: number) {
 }
 
 /** What stands at the end of an output that was cut. */
-export function cutNote(size: number): string {
+function cutNote(size: number): string {
   return `\n[cut: ${size} bytes in all]`;
 }
 

@@ -13,6 +13,8 @@ import {
   startTool,
   unique,
 } from "../lib/testing.ts";
+import type { ReactorEvent } from "./event.ts";
+import type { Journal } from "./journal.ts";
 
 /** Debian's own Python, which sees Debian's packages whatever other Python a machine has. */
 export const python = "/usr/bin/python3";
@@ -203,3 +205,10 @@ for line in sys.stdin.buffer.read().split(b"\\n"):
 `;
 
 export const lines = (text: string) => text.trim().split("\n").map((line) => JSON.parse(line));
+
+/** Appends events to a journal, and returns them with their numbers. */
+export async function append(journal: Journal, events: ReactorEvent[]): Promise<ReactorEvent[]> {
+  const heads = events.map(({ number: _, ...rest }) => JSON.stringify(rest).slice(0, -1));
+  const numbers = await journal.append(heads);
+  return events.map((event, index) => ({ ...event, number: numbers[index]! }));
+}

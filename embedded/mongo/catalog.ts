@@ -196,7 +196,7 @@ export class Catalog {
 }
 
 /** Throw InvalidNamespace for a name that the server does not take. */
-export function checkNamespace(db: string, name: string): void {
+function checkNamespace(db: string, name: string): void {
   checkDatabase(db);
   const wrong = (why: string) =>
     new CommandError("InvalidNamespace", `Invalid namespace specified '${db}.${name}'${why}`);

@@ -294,7 +294,7 @@ export class Collection {
 }
 
 /** Throw the server's error for a document above 16 MiB. */
-export function checkSize(length: number): void {
+function checkSize(length: number): void {
   if (length > MAX_DOCUMENT) {
     throw new CommandError(
       "BSONObjectTooLarge",

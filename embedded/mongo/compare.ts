@@ -120,7 +120,7 @@ function simple<T>(a: T, b: T): number {
 }
 
 /** Strings compare by their UTF-8 bytes, which differs from JavaScript's order beyond the BMP. */
-export function compareStrings(a: string, b: string): number {
+function compareStrings(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) {
     const x = a.charCodeAt(i);

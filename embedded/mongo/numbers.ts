@@ -66,7 +66,7 @@ export function exactOf(value: Num): Exact {
 }
 
 /** The exact value of decimal text such as `-12.5E+3`. */
-export function exactOfText(text: string): Exact {
+function exactOfText(text: string): Exact {
   const [coefficient, exponent] = text.toUpperCase().split("E");
   const [whole, fraction = ""] = coefficient!.split(".");
   return {
