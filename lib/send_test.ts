@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { lines, ranges } from "./input.ts";
+import { lines, ranges } from "./lines.ts";
 import { shown, textOf } from "./text.ts";
 
 async function* chunks(parts: Uint8Array[]) {
