@@ -3,16 +3,16 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-administration/
  * @module
  */
-import type { Doc } from "../bson_view.ts";
-import { fullCollation } from "../collation.ts";
-import { equal, isDoc } from "../compare.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { fullCollation } from "../values/collation.ts";
+import { equal, isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { expressionContext } from "../expressions.ts";
-import { compileFilter } from "../matcher.ts";
-import { isNum } from "../numbers.ts";
-import { checkFields, collectionName, countField, docField, flag, wrongType } from "../options.ts";
-import { shellText } from "../shell_text.ts";
-import { isView, refuseView } from "../views.ts";
+import { expressionContext } from "../language/load_aggregation.ts";
+import { compileFilter } from "../language/matcher.ts";
+import { isNum } from "../values/numbers.ts";
+import { checkFields, collectionName, countField, docField, flag, wrongType } from "./fields.ts";
+import { shellText } from "../values/shell_text.ts";
+import { isView, refuseView } from "../storage/views.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
 import { idIndex, modifyIndex } from "./indexes.ts";
 import { existing, listed } from "./listing.ts";

@@ -2,22 +2,22 @@
  * `aggregate`. https://www.mongodb.com/docs/manual/reference/command/aggregate/
  * @module
  */
-import { decode, type Doc, encode } from "../bson_view.ts";
-import { steps } from "../collation.ts";
-import type { Collection } from "../collection.ts";
-import type { Catalog } from "../catalog.ts";
-import { isDoc, RANK, rankOf } from "../compare.ts";
-import { FIRST_BATCH, type Source } from "../cursors.ts";
+import { decode, type Doc, encode } from "../values/bson_view.ts";
+import { steps } from "../values/collation.ts";
+import type { Collection } from "../storage/collection.ts";
+import type { Catalog } from "../storage/catalog.ts";
+import { isDoc, RANK, rankOf } from "../values/compare.ts";
+import { FIRST_BATCH, type Source } from "./cursors.ts";
 import { CommandError } from "../errors.ts";
-import { language, variablesOf } from "../expressions.ts";
-import type { Resolver } from "../language.ts";
-import { compileFilter } from "../matcher.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { checkFields, countField, docField, listField, wrongType } from "../options.ts";
-import { plan } from "../planner.ts";
-import { matches, rows } from "../scan.ts";
-import { isView, resolveView } from "../views.ts";
-import { cursorBody } from "../wire.ts";
+import { language, variablesOf } from "../language/load_aggregation.ts";
+import type { Resolver } from "../language/aggregation.ts";
+import { compileFilter } from "../language/matcher.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
+import { checkFields, countField, docField, listField, wrongType } from "./fields.ts";
+import { plan } from "../storage/planner.ts";
+import { matches, rows } from "../storage/scan.ts";
+import { isView, resolveView } from "../storage/views.ts";
+import { cursorBody } from "../server/wire.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
 import { sourceDocuments } from "./diagnostics.ts";
 import { prepareOutput } from "./output.ts";

@@ -3,17 +3,17 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-aggregation/
  * @module
  */
-import { decode, type Doc } from "../bson_view.ts";
-import { within } from "../collation.ts";
-import { MAX_DOCUMENT } from "../collection.ts";
-import { compare, RANK, rankOf } from "../compare.ts";
+import { decode, type Doc } from "../values/bson_view.ts";
+import { within } from "../values/collation.ts";
+import { MAX_DOCUMENT } from "../storage/collection.ts";
+import { compare, RANK, rankOf } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { Identities } from "../identities.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { checkFields, collectionName, countField, docField, wrongType } from "../options.ts";
-import { walkPath } from "../paths.ts";
-import type { Match } from "../scan.ts";
-import { resolveView } from "../views.ts";
+import { Identities } from "../values/identities.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
+import { checkFields, collectionName, countField, docField, wrongType } from "./fields.ts";
+import { walkPath } from "../language/paths.ts";
+import type { Match } from "../storage/scan.ts";
+import { resolveView } from "../storage/views.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
 import { countSelected, limited, select, selected } from "./selection.ts";
 import { findStages, viewDocuments } from "./view_reads.ts";

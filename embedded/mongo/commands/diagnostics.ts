@@ -4,13 +4,13 @@
  * @module
  */
 import { Int32 } from "bson";
-import type { Doc } from "../bson_view.ts";
-import type { Collection } from "../collection.ts";
-import { isDoc } from "../compare.ts";
+import type { Doc } from "../values/bson_view.ts";
+import type { Collection } from "../storage/collection.ts";
+import { isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { checkFields, collectionName, wrongType } from "../options.ts";
-import { isView, refuseView } from "../views.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
+import { checkFields, collectionName, wrongType } from "./fields.ts";
+import { isView, refuseView } from "../storage/views.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
 import { hostName } from "./handshake.ts";
 

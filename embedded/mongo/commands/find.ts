@@ -3,14 +3,14 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-crud/
  * @module
  */
-import { decode, type Doc, encode } from "../bson_view.ts";
-import { within } from "../collation.ts";
-import type { Collection } from "../collection.ts";
-import { FIRST_BATCH, type Source, type Tail } from "../cursors.ts";
+import { decode, type Doc, encode } from "../values/bson_view.ts";
+import { within } from "../values/collation.ts";
+import type { Collection } from "../storage/collection.ts";
+import { FIRST_BATCH, type Source, type Tail } from "./cursors.ts";
 import { CommandError } from "../errors.ts";
-import { variablesOf } from "../expressions.ts";
-import { encodeKey, encodeKeys } from "../key_encoding.ts";
-import { isNum, toNumber } from "../numbers.ts";
+import { variablesOf } from "../language/load_aggregation.ts";
+import { encodeKey, encodeKeys } from "../values/key_encoding.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 import {
   checkFields,
   collectionName,
@@ -19,13 +19,13 @@ import {
   flag,
   listField,
   wrongType,
-} from "../options.ts";
-import { valueAt } from "../paths.ts";
-import type { Interval } from "../planner.ts";
-import { compileProjection, type Projection } from "../projection.ts";
-import type { Match } from "../scan.ts";
-import { resolveView } from "../views.ts";
-import { cursorBody } from "../wire.ts";
+} from "./fields.ts";
+import { valueAt } from "../language/paths.ts";
+import type { Interval } from "../storage/planner.ts";
+import { compileProjection, type Projection } from "../language/projection.ts";
+import type { Match } from "../storage/scan.ts";
+import { resolveView } from "../storage/views.ts";
+import { cursorBody } from "../server/wire.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
 import { limited, select, selected, type Selection } from "./selection.ts";
 import { aggregateView, findStages } from "./view_reads.ts";

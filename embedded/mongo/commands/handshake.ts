@@ -5,10 +5,10 @@
 import { hostname } from "node:os";
 import { UUID } from "bson";
 import { CommandError } from "../errors.ts";
-import { MAX_DOCUMENT } from "../collection.ts";
-import { listField } from "../options.ts";
-import { SESSION_MINUTES } from "../sessions.ts";
-import { MAX_MESSAGE } from "../wire.ts";
+import { MAX_DOCUMENT } from "../storage/collection.ts";
+import { listField } from "./fields.ts";
+import { SESSION_MINUTES } from "./sessions.ts";
+import { MAX_MESSAGE } from "../server/wire.ts";
 import type { Command, CommandContext } from "./context.ts";
 
 /** The MongoDB whose behaviour is meant. */

@@ -3,14 +3,14 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-administration/
  * @module
  */
-import type { Doc } from "../bson_view.ts";
-import type { Catalog } from "../catalog.ts";
-import type { Collection } from "../collection.ts";
-import { equal, isDoc } from "../compare.ts";
+import type { Doc } from "../values/bson_view.ts";
+import type { Catalog } from "../storage/catalog.ts";
+import type { Collection } from "../storage/collection.ts";
+import { equal, isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { checkFields, collectionName, flag, listField, wrongType } from "../options.ts";
-import { refuseView } from "../views.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
+import { checkFields, collectionName, flag, listField, wrongType } from "./fields.ts";
+import { refuseView } from "../storage/views.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
 import { existing, listed } from "./listing.ts";
 

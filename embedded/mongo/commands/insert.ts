@@ -2,12 +2,12 @@
  * `insert`. https://www.mongodb.com/docs/manual/reference/command/insert/
  * @module
  */
-import { decode, type Doc, encode, int32At, sizeOf } from "../bson_view.ts";
+import { decode, type Doc, encode, int32At, sizeOf } from "../values/bson_view.ts";
 import { CommandError } from "../errors.ts";
-import { isDoc } from "../compare.ts";
-import { checkFields, collectionName, flag, listField, wrongType } from "../options.ts";
-import { newTimestamp } from "../update_operators.ts";
-import { checkOf } from "../validation.ts";
+import { isDoc } from "../values/compare.ts";
+import { checkFields, collectionName, flag, listField, wrongType } from "./fields.ts";
+import { newTimestamp } from "../language/update_operators.ts";
+import { checkOf } from "../storage/validation.ts";
 import type { CommandContext } from "./context.ts";
 import { checkBatch, writeError } from "./write_errors.ts";
 

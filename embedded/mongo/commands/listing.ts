@@ -1,10 +1,10 @@
 /** What the commands of collections and of indexes share. @module */
-import { type Doc, encode } from "../bson_view.ts";
-import type { Collection } from "../collection.ts";
-import { FIRST_BATCH } from "../cursors.ts";
+import { type Doc, encode } from "../values/bson_view.ts";
+import type { Collection } from "../storage/collection.ts";
+import { FIRST_BATCH } from "./cursors.ts";
 import { CommandError } from "../errors.ts";
-import { collectionName, countField, docField } from "../options.ts";
-import { cursorBody } from "../wire.ts";
+import { collectionName, countField, docField } from "./fields.ts";
+import { cursorBody } from "../server/wire.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
 
 /**

@@ -4,16 +4,16 @@
  * @module
  */
 import { ObjectId } from "bson";
-import { decode, type Doc, encode } from "../bson_view.ts";
-import type { Catalog } from "../catalog.ts";
-import { type Collection, duplicate, encodeDocument, type Row } from "../collection.ts";
-import { equal, isDoc } from "../compare.ts";
+import { decode, type Doc, encode } from "../values/bson_view.ts";
+import type { Catalog } from "../storage/catalog.ts";
+import { type Collection, duplicate, encodeDocument, type Row } from "../storage/collection.ts";
+import { equal, isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { language } from "../expressions.ts";
-import { compileFilter } from "../matcher.ts";
-import { plan } from "../planner.ts";
-import { matches } from "../scan.ts";
-import { valueAt } from "../paths.ts";
+import { language } from "../language/load_aggregation.ts";
+import { compileFilter } from "../language/matcher.ts";
+import { plan } from "../storage/planner.ts";
+import { matches } from "../storage/scan.ts";
+import { valueAt } from "../language/paths.ts";
 
 /** Check an output stage and make the function that writes; that runs without a pause. */
 export async function prepareOutput(

@@ -2,19 +2,19 @@
  * Finding documents for a command: filter, sort, hint and collation checked, planned and read.
  * @module
  */
-import type { Doc } from "../bson_view.ts";
-import { fullCollation, steps, type StringOrder, stringOrder } from "../collation.ts";
-import type { Collection } from "../collection.ts";
-import { equal, isDoc } from "../compare.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { fullCollation, steps, type StringOrder, stringOrder } from "../values/collation.ts";
+import type { Collection } from "../storage/collection.ts";
+import { equal, isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { expressionContext } from "../expressions.ts";
-import { compileFilter, type Predicate } from "../matcher.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { wrongType } from "../options.ts";
-import { type Plan, plan } from "../planner.ts";
-import { type Match, matches, type ScanStats } from "../scan.ts";
-import { type Check, checkOf } from "../validation.ts";
-import { refuseView } from "../views.ts";
+import { expressionContext } from "../language/load_aggregation.ts";
+import { compileFilter, type Predicate } from "../language/matcher.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
+import { wrongType } from "./fields.ts";
+import { type Plan, plan } from "../storage/planner.ts";
+import { type Match, matches, type ScanStats } from "../storage/scan.ts";
+import { type Check, checkOf } from "../storage/validation.ts";
+import { refuseView } from "../storage/views.ts";
 import type { CommandContext } from "./context.ts";
 
 /** A filter, sort, hint and collation, checked and planned. */

@@ -3,18 +3,23 @@
  * https://www.mongodb.com/docs/manual/reference/command/update/
  * @module
  */
-import { decode, type Doc } from "../bson_view.ts";
-import { checkId, type Collection, encodeDocument, type Row } from "../collection.ts";
-import { within } from "../collation.ts";
-import { isDoc, typeName } from "../compare.ts";
+import { decode, type Doc } from "../values/bson_view.ts";
+import { checkId, type Collection, encodeDocument, type Row } from "../storage/collection.ts";
+import { within } from "../values/collation.ts";
+import { isDoc, typeName } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { checkFields, collectionName, docField, flag, listField, wrongType } from "../options.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { compileProjection } from "../projection.ts";
-import { checkStageNames, compileUpdate, type Update, upsertDocument } from "../updater.ts";
+import { checkFields, collectionName, docField, flag, listField, wrongType } from "./fields.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
+import { compileProjection } from "../language/projection.ts";
+import {
+  checkStageNames,
+  compileUpdate,
+  type Update,
+  upsertDocument,
+} from "../language/updater.ts";
 import type { CommandContext } from "./context.ts";
-import { variablesOf } from "../expressions.ts";
-import type { Check } from "../validation.ts";
+import { variablesOf } from "../language/load_aggregation.ts";
+import type { Check } from "../storage/validation.ts";
 import { limited, selected, selectForWrite } from "./selection.ts";
 import { checkBatch, writeError } from "./write_errors.ts";
 

@@ -2,9 +2,9 @@
  * Reads of a view, as pipelines over its collection.
  * @module
  */
-import { decode, type Doc } from "../bson_view.ts";
-import { collectionName, countField, docField } from "../options.ts";
-import type { Resolved } from "../views.ts";
+import { decode, type Doc } from "../values/bson_view.ts";
+import { collectionName, countField, docField } from "./fields.ts";
+import type { Resolved } from "../storage/views.ts";
 import { aggregate } from "./aggregate.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
 

@@ -1,5 +1,5 @@
 /** What the write commands share. @module */
-import type { Doc } from "../bson_view.ts";
+import type { Doc } from "../values/bson_view.ts";
 import type { CommandError } from "../errors.ts";
 import { CommandError as Failure } from "../errors.ts";
 
