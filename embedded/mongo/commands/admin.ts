@@ -10,12 +10,13 @@ import { CommandError } from "../errors.ts";
 import { expressionContext } from "../language/load_aggregation.ts";
 import { compileFilter } from "../language/matcher.ts";
 import { isNum } from "../values/numbers.ts";
-import { checkFields, collectionName, countField, docField, flag, wrongType } from "./fields.ts";
+import { checkFields, collectionName, countField, docField } from "./fields.ts";
 import { shellText } from "../values/shell_text.ts";
-import { isView, refuseView } from "../storage/views.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
 import { idIndex, modifyIndex } from "./indexes.ts";
 import { existing, listed } from "./listing.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
+import { refuseView } from "../storage/collection.ts";
 
 // Accepted, and without effect here: storage, and images for change streams, which a standalone server has not.
 const CREATE_FIELDS = [
@@ -184,7 +185,7 @@ function listCollections(context: CommandContext): CommandResult {
   const test = compileFilter(docField(body, "filter") ?? {});
   const all = services.catalog.list(db).map((collection): Doc => {
     const { name, options } = collection;
-    if (isView(collection)) return { name, type: "view", options, info: { readOnly: true } };
+    if (collection.isView) return { name, type: "view", options, info: { readOnly: true } };
     const shown = {
       name,
       type: "collection",
@@ -283,12 +284,12 @@ async function collMod(context: CommandContext): Promise<CommandResult> {
   }
   if (validator && !Object.keys(validator).length) delete options.validator;
   if (body.viewOn !== undefined || body.pipeline !== undefined) {
-    if (!isView(collection)) {
+    if (!collection.isView) {
       throw new CommandError("InvalidOptions", "'viewOn' and 'pipeline' are for views only");
     }
     options.viewOn = body.viewOn ?? options.viewOn;
     options.pipeline = viewPipeline(body.pipeline);
-  } else if (isView(collection) && Object.keys(options).length) refuseView(collection);
+  } else if (collection.isView && Object.keys(options).length) refuseView(collection);
   for (const [name, option] of [["cappedSize", "size"], ["cappedMax", "max"]] as const) {
     if (body[name] === undefined) continue;
     if (!collection.capped) {

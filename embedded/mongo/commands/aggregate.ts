@@ -9,19 +9,20 @@ import type { Catalog } from "../storage/catalog.ts";
 import { isDoc, RANK, rankOf } from "../values/compare.ts";
 import { FIRST_BATCH, type Source } from "./cursors.ts";
 import { CommandError } from "../errors.ts";
-import { language, variablesOf } from "../language/load_aggregation.ts";
+import { loadAggregation, variablesOf } from "../language/load_aggregation.ts";
 import type { Resolver } from "../language/aggregation.ts";
 import { compileFilter } from "../language/matcher.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
-import { checkFields, countField, docField, listField, wrongType } from "./fields.ts";
+import { checkFields, countField, docField, listField } from "./fields.ts";
 import { plan } from "../storage/planner.ts";
 import { matches, rows } from "../storage/scan.ts";
-import { isView, resolveView } from "../storage/views.ts";
-import { cursorBody } from "../server/wire.ts";
+import { resolveView } from "../storage/views.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
 import { sourceDocuments } from "./diagnostics.ts";
 import { prepareOutput } from "./output.ts";
 import { countSelected, limited, select, selected, type Selection } from "./selection.ts";
+import { wrongType } from "../values/field_checks.ts";
+import { cursorReply } from "./cursor_reply.ts";
 
 const REFUSED: Record<string, string> = {
   $changeStream: "The $changeStream stage is only supported on replica sets",
@@ -130,9 +131,9 @@ export async function aggregate(context: CommandContext, as?: string): Promise<C
   const counted = given ? undefined : countPipeline(rest, find(), selection, body);
   if (counted) {
     const { batch, id } = cursors.start(ns, counted.values() as Source, size, { limit: 1 });
-    return cursorBody("firstBatch", batch, id, ns);
+    return cursorReply("firstBatch", batch, id, ns);
   }
-  const { aggregatePipeline } = await language();
+  const { aggregatePipeline } = await loadAggregation();
   const resolver = otherCollections(catalog, db, selection.order !== undefined);
   const last = rest.at(-1);
   const writes = last && ("$out" in last || "$merge" in last) ? last : undefined;
@@ -149,21 +150,21 @@ export async function aggregate(context: CommandContext, as?: string): Promise<C
   if (writes) {
     const write = await prepareOutput(catalog, db, writes, variables);
     write([...results]);
-    return cursorBody("firstBatch", [], 0n, ns);
+    return cursorReply("firstBatch", [], 0n, ns);
   }
   const source: Source = (function* () {
     for (const doc of results) yield encode(doc);
   })();
   const { batch, id } = cursors.start(ns, source, size);
   stats.deadline = undefined;
-  return cursorBody("firstBatch", batch, id, ns);
+  return cursorReply("firstBatch", batch, id, ns);
 }
 
 /** How a pipeline reads the other collections of its database. */
 function otherCollections(catalog: Catalog, db: string, collated: boolean): Resolver {
   const open = (name: string) => {
     const other = catalog.find(db, name);
-    if (other && isView(other)) {
+    if (other && other.isView) {
       throw new CommandError(
         "NotImplemented",
         `Joining with the view ${other.ns} is not supported`,

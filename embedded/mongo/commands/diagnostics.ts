@@ -5,14 +5,14 @@
  */
 import { Int32 } from "bson";
 import type { Doc } from "../values/bson_view.ts";
-import type { Collection } from "../storage/collection.ts";
+import { type Collection, refuseView } from "../storage/collection.ts";
 import { isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
-import { checkFields, collectionName, wrongType } from "./fields.ts";
-import { isView, refuseView } from "../storage/views.ts";
+import { checkFields, collectionName } from "./fields.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
 import { hostName } from "./handshake.ts";
+import { wrongType } from "../values/field_checks.ts";
 
 function host({ services }: CommandContext): string {
   return `${hostName()}:${services.port()}`;
@@ -66,7 +66,7 @@ const dbStats: Command = ({ services, body, db }) => {
   checkFields(body, ["scale", "freeStorage"]);
   const scale = scaleOf(body);
   const all = services.catalog.list(db);
-  const collections = all.filter((one) => !isView(one));
+  const collections = all.filter((one) => !one.isView);
   const size = collections.reduce((sum, collection) => sum + collection.size(), 0);
   const objects = collections.reduce((sum, { count }) => sum + count, 0);
   return {

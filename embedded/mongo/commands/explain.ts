@@ -7,12 +7,13 @@ import type { Doc } from "../values/bson_view.ts";
 import type { Collection } from "../storage/collection.ts";
 import { isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { checkFields, countField, docField, wrongType } from "./fields.ts";
+import { checkFields, countField, docField } from "./fields.ts";
 import type { Index, IndexSpec } from "../storage/index.ts";
 import type { Plan } from "../storage/planner.ts";
 import type { CommandContext } from "./context.ts";
 import { hostName, VERSION } from "./handshake.ts";
 import { select, selected } from "./selection.ts";
+import { wrongType } from "../values/field_checks.ts";
 
 interface Explained {
   filter: Doc;

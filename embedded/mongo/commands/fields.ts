@@ -6,6 +6,7 @@ import type { Doc } from "../values/bson_view.ts";
 import { isDoc, typeName } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
 
 // https://www.mongodb.com/docs/manual/reference/command/ : fields every command may carry.
 const GENERIC = new Set([
@@ -60,14 +61,6 @@ export function checkFields(
   }
 }
 
-/** The error of a field of the wrong type. */
-export function wrongType(name: string, value: unknown, expected: string): CommandError {
-  return new CommandError(
-    "TypeMismatch",
-    `BSON field '${name}' is the wrong type '${typeName(value)}', expected type '${expected}'`,
-  );
-}
-
 /** A required or optional document. */
 export function docField(body: Doc, name: string): Doc | undefined {
   const value = body[name];
@@ -103,13 +96,6 @@ export function countField(body: Doc, name: string, fallback: number): number {
     );
   }
   return number;
-}
-
-/** A boolean; numbers count as in the server's shell. */
-export function flag(value: unknown, fallback = false): boolean {
-  if (value === undefined || value === null) return fallback;
-  if (isNum(value)) return toNumber(value) !== 0;
-  return Boolean(value);
 }
 
 /** The collection that a command names in its first field. */

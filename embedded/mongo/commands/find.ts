@@ -11,24 +11,18 @@ import { CommandError } from "../errors.ts";
 import { variablesOf } from "../language/load_aggregation.ts";
 import { encodeKey, encodeKeys } from "../values/key_encoding.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
-import {
-  checkFields,
-  collectionName,
-  countField,
-  docField,
-  flag,
-  listField,
-  wrongType,
-} from "./fields.ts";
+import { checkFields, collectionName, countField, docField, listField } from "./fields.ts";
 import { valueAt } from "../language/paths.ts";
 import type { Interval } from "../storage/planner.ts";
-import { compileProjection, type Projection } from "../language/projection.ts";
+import { compileProjection } from "../language/projection.ts";
 import type { Match } from "../storage/scan.ts";
 import { resolveView } from "../storage/views.ts";
-import { cursorBody } from "../server/wire.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
 import { limited, select, selected, type Selection } from "./selection.ts";
 import { aggregateView, findStages } from "./view_reads.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
+import { cursorReply } from "./cursor_reply.ts";
+import type { Projection } from "../language/field_tree.ts";
 
 const FIND_FIELDS = [
   "filter",
@@ -88,7 +82,7 @@ export async function find(context: CommandContext): Promise<CommandResult> {
     tail,
   });
   stats.deadline = undefined; // the time until the client comes back is not the command's
-  return cursorBody("firstBatch", batch, id, ns);
+  return cursorReply("firstBatch", batch, id, ns);
 }
 
 /** What becomes of a document that was found: its projection, or what `returnKey` and `showRecordId` ask for. */
@@ -224,7 +218,7 @@ export async function getMore({ services, body, db }: CommandContext): Promise<C
   const ns = `${db}.${body.collection}`;
   const time = isNum(body.maxTimeMS) ? toNumber(body.maxTimeMS) || undefined : undefined;
   const { batch, id: next } = await services.cursors.awaitNext(id, ns, size, time);
-  return cursorBody("nextBatch", batch, next, ns);
+  return cursorReply("nextBatch", batch, next, ns);
 }
 
 /** `killCursors`. */

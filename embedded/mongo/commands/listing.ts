@@ -4,8 +4,8 @@ import type { Collection } from "../storage/collection.ts";
 import { FIRST_BATCH } from "./cursors.ts";
 import { CommandError } from "../errors.ts";
 import { collectionName, countField, docField } from "./fields.ts";
-import { cursorBody } from "../server/wire.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
+import { cursorReply } from "./cursor_reply.ts";
 
 /**
  * The collection that a command names.
@@ -27,5 +27,5 @@ export function listed(
   const size = countField(docField(body, "cursor") ?? {}, "batchSize", FIRST_BATCH);
   const source = documents.map(encode)[Symbol.iterator]() as Iterator<Uint8Array, void>;
   const { batch, id } = services.cursors.start(ns, source, size, { limit: documents.length || 1 });
-  return cursorBody("firstBatch", batch, id, ns);
+  return cursorReply("firstBatch", batch, id, ns);
 }

@@ -6,14 +6,15 @@
 import { ObjectId } from "bson";
 import { decode, type Doc, encode } from "../values/bson_view.ts";
 import type { Catalog } from "../storage/catalog.ts";
-import { type Collection, duplicate, encodeDocument, type Row } from "../storage/collection.ts";
+import { type Collection, duplicate, type Row } from "../storage/collection.ts";
 import { equal, isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { language } from "../language/load_aggregation.ts";
+import { loadAggregation } from "../language/load_aggregation.ts";
 import { compileFilter } from "../language/matcher.ts";
 import { plan } from "../storage/planner.ts";
 import { matches } from "../storage/scan.ts";
 import { valueAt } from "../language/paths.ts";
+import { encodeDocument } from "../storage/document.ts";
 
 /** Check an output stage and make the function that writes; that runs without a pause. */
 export async function prepareOutput(
@@ -92,7 +93,7 @@ async function mergeInto(
       `Enumeration value '${whenNotMatched}' for field '$merge.whenNotMatched' is not a valid value.`,
     );
   }
-  const { aggregatePipeline, expression } = await language();
+  const { aggregatePipeline, expression } = await loadAggregation();
   return (results) => {
     const collection = catalog.ensure(target.db, target.coll);
     checkUniqueOn(collection, on);

@@ -4,18 +4,17 @@
  */
 import type { Doc } from "../values/bson_view.ts";
 import { fullCollation, steps, type StringOrder, stringOrder } from "../values/collation.ts";
-import type { Collection } from "../storage/collection.ts";
+import { type Collection, refuseView } from "../storage/collection.ts";
 import { equal, isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
 import { expressionContext } from "../language/load_aggregation.ts";
 import { compileFilter, type Predicate } from "../language/matcher.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
-import { wrongType } from "./fields.ts";
 import { type Plan, plan } from "../storage/planner.ts";
 import { type Match, matches, type ScanStats } from "../storage/scan.ts";
 import { type Check, checkOf } from "../storage/validation.ts";
-import { refuseView } from "../storage/views.ts";
 import type { CommandContext } from "./context.ts";
+import { wrongType } from "../values/field_checks.ts";
 
 /** A filter, sort, hint and collation, checked and planned. */
 export interface Selection {

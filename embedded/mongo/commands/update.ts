@@ -4,11 +4,11 @@
  * @module
  */
 import { decode, type Doc } from "../values/bson_view.ts";
-import { checkId, type Collection, encodeDocument, type Row } from "../storage/collection.ts";
+import type { Collection, Row } from "../storage/collection.ts";
 import { within } from "../values/collation.ts";
 import { isDoc, typeName } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { checkFields, collectionName, docField, flag, listField, wrongType } from "./fields.ts";
+import { checkFields, collectionName, docField, listField } from "./fields.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
 import { compileProjection } from "../language/projection.ts";
 import {
@@ -22,6 +22,8 @@ import { variablesOf } from "../language/load_aggregation.ts";
 import type { Check } from "../storage/validation.ts";
 import { limited, selected, selectForWrite } from "./selection.ts";
 import { checkBatch, writeError } from "./write_errors.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
+import { checkId, encodeDocument } from "../storage/document.ts";
 
 /** Refuse what a statement of a bulk write does not have. */
 function checkStatement(statement: Doc, command: string, list: string, allowed: string[]): void {

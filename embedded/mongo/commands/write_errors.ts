@@ -1,9 +1,7 @@
 /** What the write commands share. @module */
 import type { Doc } from "../values/bson_view.ts";
-import type { CommandError } from "../errors.ts";
-import { CommandError as Failure } from "../errors.ts";
-
-const MAX_WRITE_BATCH = 100_000;
+import { CommandError } from "../errors.ts";
+import { MAX_WRITE_BATCH } from "../limits.ts";
 
 /** One entry of `writeErrors`: the failure of the statement at `index`. */
 export function writeError(index: number, error: CommandError): Doc {
@@ -14,7 +12,7 @@ export function writeError(index: number, error: CommandError): Doc {
 /** Refuse an empty or an oversized batch of statements. */
 export function checkBatch(length: number): void {
   if (length === 0 || length > MAX_WRITE_BATCH) {
-    throw new Failure(
+    throw new CommandError(
       "InvalidLength",
       `Write batch sizes must be between 1 and ${MAX_WRITE_BATCH}. Got ${length} operations.`,
     );

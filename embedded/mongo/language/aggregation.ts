@@ -15,10 +15,11 @@ import * as queries from "mingo/operators/query";
 import * as windows from "mingo/operators/window";
 import type { Doc } from "../values/bson_view.ts";
 import { CommandError } from "../errors.ts";
-import { mentions } from "./load_aggregation.ts";
 import { accumulatorOperators, expressionOperators } from "./expression_operators.ts";
 import type { Predicate } from "./matcher.ts";
-import { isTrue, stageOperators } from "./stages.ts";
+import { stageOperators } from "./stages.ts";
+import { isTrue } from "../values/field_checks.ts";
+import { mentions } from "./mentions.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;

@@ -5,19 +5,20 @@
 import type { Doc } from "../values/bson_view.ts";
 import { isDoc } from "../values/compare.ts";
 import type { MatchContext } from "./matcher.ts";
+import { mentions } from "./mentions.ts";
 
-type Language = typeof import("./aggregation.ts");
-let loaded: Language | undefined;
+type Aggregation = typeof import("./aggregation.ts");
+let loaded: Aggregation | undefined;
 
-/** The aggregation language. */
-export async function language(): Promise<Language> {
+/** The aggregation language, loaded once. */
+export async function loadAggregation(): Promise<Aggregation> {
   return loaded ??= await import("./aggregation.ts");
 }
 
 /** What a filter needs to be compiled: mingo if it has an expression in it. */
 export async function expressionContext(filter: unknown, variables?: Doc): Promise<MatchContext> {
   if (!mentions(filter, "$expr")) return {};
-  const { expressionTest } = await language();
+  const { expressionTest } = await loadAggregation();
   return { expression: (expression) => expressionTest(expression, variables) };
 }
 
@@ -30,13 +31,6 @@ export async function variablesOf(given: Doc | undefined): Promise<Doc | undefin
   const constant = (value: unknown) =>
     !isDoc(value) && !Array.isArray(value) && !(typeof value === "string" && value[0] === "$");
   if (Object.values(given).every(constant)) return given;
-  const { expression } = await language();
+  const { expression } = await loadAggregation();
   return expression(given)({}) as Doc;
-}
-
-/** True when an operator or field of that name stands anywhere in a value. */
-export function mentions(value: unknown, name: string): boolean {
-  if (Array.isArray(value)) return value.some((item) => mentions(item, name));
-  if (!isDoc(value)) return false;
-  return Object.keys(value).some((key) => key === name || mentions(value[key], name));
 }

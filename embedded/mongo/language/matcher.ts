@@ -17,6 +17,7 @@ import { compileSchema } from "./json_schema.ts";
 import { isNum, type Num, toNumber } from "../values/numbers.ts";
 import { field, walkPath } from "./paths.ts";
 import { regexOf, toRegExp } from "./regex.ts";
+import { isTrue } from "../values/field_checks.ts";
 
 /** Tests a decoded document. */
 export type Predicate = (doc: Doc) => boolean;
@@ -152,7 +153,7 @@ function fieldTest(
       return not(leaf(parts, inTest("$nin", operand)));
     case "$exists": {
       const exists = leaf(parts, (value) => value !== undefined, false);
-      return truthy(operand) ? exists : not(exists);
+      return isTrue(operand) ? exists : not(exists);
     }
     case "$type":
       return leaf(parts, typeTest(operand));
@@ -192,11 +193,6 @@ function fieldTest(
     default:
       throw bad(`unknown operator: ${operator}`);
   }
-}
-
-function truthy(value: unknown): boolean {
-  if (isNum(value)) return toNumber(value) !== 0;
-  return value !== false && value !== null && value !== undefined;
 }
 
 function equalityTest(operand: unknown): ValueTest {

@@ -79,3 +79,13 @@ export function valueAt(doc: Doc, path: readonly string[]): unknown {
   }
   return value;
 }
+
+/** Set a field at a path, making the documents on the way. */
+export function setPath(target: Doc, path: string[], value: unknown): void {
+  let level = target;
+  for (const part of path.slice(0, -1)) {
+    const next = level[part];
+    level = (isDoc(next) ? next : (level[part] = {})) as Doc;
+  }
+  level[path[path.length - 1]!] = value;
+}

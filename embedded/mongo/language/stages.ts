@@ -14,19 +14,14 @@ import { Identities } from "../values/identities.ts";
 import { compileFilter } from "./matcher.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
 import { walkPath } from "./paths.ts";
-import { simpleProjection } from "./projection.ts";
-import { sortOrder } from "../storage/scan.ts";
+import { isTrue } from "../values/field_checks.ts";
+import { sortOrder } from "./sort_order.ts";
+import { namedFields } from "./field_tree.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
 type Stage = (input: Any, expr: Any, options: Any) => Any;
 const mingo = mingoStages as unknown as Record<string, Stage>;
-
-/** True as expressions mean it: everything but false, zero, null and missing. */
-export function isTrue(value: unknown): boolean {
-  if (isNum(value)) return toNumber(value) !== 0;
-  return value !== false && value !== null && value !== undefined;
-}
 
 const match: Stage = (input, expr, options) => {
   if (!isDoc(expr)) {
@@ -181,7 +176,7 @@ const project: Stage = (input, expr, options) => {
     );
   }
   // A computed field makes it an inclusion, also where only `_id` is named.
-  const include = simpleProjection(computed.length ? { ...flags, [NOTHING]: 1 } : flags);
+  const include = namedFields(computed.length ? { ...flags, [NOTHING]: 1 } : flags);
   return input.map((doc: Doc) => {
     const target = include(doc);
     for (const [path, value] of computed) {
@@ -215,7 +210,7 @@ const unset: Stage = (input, expr, _options) => {
       throw new CommandError("Location31002", "$unset specification must be a string or an array");
     }
   }
-  return input.map(simpleProjection(Object.fromEntries(names.map((name: string) => [name, 0]))));
+  return input.map(namedFields(Object.fromEntries(names.map((name: string) => [name, 0]))));
 };
 
 function whole(name: string, code: "Location5107201" | "Location5107200"): Stage {

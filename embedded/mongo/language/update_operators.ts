@@ -11,9 +11,9 @@ import { compare, equal, isDoc, RANK, rankOf, typeName } from "../values/compare
 import { CommandError } from "../errors.ts";
 import { compileFilter, isOperatorDoc } from "./matcher.ts";
 import { combine, isNum, kindOf, type Num, toNumber } from "../values/numbers.ts";
-import { sortOrder } from "../storage/scan.ts";
 import { shellText } from "../values/shell_text.ts";
 import { documentName } from "./update_paths.ts";
+import { sortOrder } from "./sort_order.ts";
 
 /** What becomes of the value at `path`; `undefined` stands for a missing one, before and after. */
 export type Change = (value: unknown, doc: Doc, path: string) => unknown;

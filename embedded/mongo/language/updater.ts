@@ -6,9 +6,8 @@ import { ObjectId, Timestamp } from "bson";
 import type { Doc } from "../values/bson_view.ts";
 import { equal, isDoc, RANK, rankOf, typeName } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { language } from "./load_aggregation.ts";
+import { loadAggregation } from "./load_aggregation.ts";
 import { compileFilter, isOperatorDoc } from "./matcher.ts";
-import { matchedPosition, setPath } from "./projection.ts";
 import { shellText } from "../values/shell_text.ts";
 import { type Change, newTimestamp, UPDATE_OPERATORS } from "./update_operators.ts";
 import {
@@ -20,6 +19,8 @@ import {
   type Positions,
   resolvePaths,
 } from "./update_paths.ts";
+import { setPath } from "./paths.ts";
+import { matchedPosition } from "./positional.ts";
 
 /** Makes the updated document from a decoded one, which it may change. */
 export interface Update {
@@ -145,7 +146,7 @@ async function pipelineUpdate(stages: unknown[], variables?: Doc): Promise<Updat
       );
     }
   }
-  const { aggregatePipeline } = await language();
+  const { aggregatePipeline } = await loadAggregation();
   return {
     replacement: false,
     apply: (doc) => {

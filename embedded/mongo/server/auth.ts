@@ -9,7 +9,7 @@ import { Binary } from "bson";
 import type { Doc } from "../values/bson_view.ts";
 import { isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { flag } from "../commands/fields.ts";
+import { flag } from "../values/field_checks.ts";
 
 const MECHANISM = "SCRAM-SHA-256";
 const ITERATIONS = 15_000; // the server's default

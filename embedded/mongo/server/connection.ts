@@ -10,11 +10,11 @@ import {
   answer,
   HEADER,
   markMoreToCome,
-  MAX_MESSAGE,
   parseMessage,
   ProtocolError,
   type Request,
 } from "./wire.ts";
+import { MAX_MESSAGE } from "../limits.ts";
 
 const READ_SIZE = 64 * 1024;
 

@@ -5,11 +5,10 @@
  */
 import { type Binary, UUID } from "bson";
 import { decode, type Doc, encode } from "../values/bson_view.ts";
-import { Collection } from "./collection.ts";
+import { Collection, refuseView } from "./collection.ts";
 import { Engine } from "./engine.ts";
 import { CommandError } from "../errors.ts";
 import { makeIndex } from "./index.ts";
-import { refuseView } from "./views.ts";
 import { checkIndexSpec, existingIndex } from "./index_definition.ts";
 
 const SCHEMA = `

@@ -11,8 +11,8 @@ import { CommandError } from "../errors.ts";
 import type { IndexSpec } from "./index.ts";
 import { compileFilter, isOperatorDoc } from "../language/matcher.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
-import { flag, wrongType } from "../commands/fields.ts";
 import { shellText } from "../values/shell_text.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
 
 const FLAGS = ["unique", "sparse", "hidden", "prepareUnique"] as const;
 /** Options of old servers: kept as they came, without effect. */

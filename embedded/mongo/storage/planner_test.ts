@@ -7,7 +7,8 @@ import type { Collection } from "./collection.ts";
 import { CommandError } from "../errors.ts";
 import { compileFilter } from "../language/matcher.ts";
 import { plan } from "./planner.ts";
-import { matches, sortOrder } from "./scan.ts";
+import { matches } from "./scan.ts";
+import { sortOrder } from "../language/sort_order.ts";
 
 const scalar = fc.constantFrom<unknown>(
   0,

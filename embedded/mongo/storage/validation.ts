@@ -15,8 +15,8 @@ import {
   type Predicate,
 } from "../language/matcher.ts";
 import { compileSchema } from "../language/json_schema.ts";
-import { flag } from "../commands/fields.ts";
 import { valueAt } from "../language/paths.ts";
+import { flag } from "../values/field_checks.ts";
 
 /**
  * Throws DocumentValidationFailure for a document that may not be stored.

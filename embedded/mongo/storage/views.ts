@@ -11,20 +11,6 @@ import { CommandError } from "../errors.ts";
 /** As the server: views on views on views end here. */
 const MAX_DEPTH = 20;
 
-/** True for a view, which has a pipeline and no documents of its own. */
-export function isView(collection: Collection): boolean {
-  return collection.options.viewOn !== undefined;
-}
-
-/** Throw CommandNotSupportedOnView where only a collection will do. */
-export function refuseView(collection: Collection): void {
-  if (!isView(collection)) return;
-  throw new CommandError(
-    "CommandNotSupportedOnView",
-    `Namespace ${collection.ns} is a view, not a collection`,
-  );
-}
-
 /** What a view stands for in the end: the name of a collection, and the pipeline over it. */
 export interface Resolved {
   name: string;
@@ -40,14 +26,14 @@ export interface Resolved {
  */
 export function resolveView(catalog: Catalog, db: string, name: string): Resolved | undefined {
   const first = catalog.find(db, name);
-  if (!first || !isView(first)) return undefined;
+  if (!first || !first.isView) return undefined;
   const resolved: Resolved = {
     name,
     pipeline: [],
     collation: first.options.collation as Doc | undefined,
   };
   let view: Collection | undefined = first;
-  for (let depth = 0; view && isView(view); depth++) {
+  for (let depth = 0; view && view.isView; depth++) {
     if (depth >= MAX_DEPTH) {
       throw new CommandError(
         "ViewDepthLimitExceeded",

@@ -24,12 +24,10 @@ import {
   Timestamp,
 } from "bson";
 import { CommandError } from "../errors.ts";
+import { MAX_DEPTH } from "../limits.ts";
 
 /** A decoded document. */
 export type Doc = Record<string, unknown>;
-
-/** MongoDB accepts documents nested up to this depth in storage; messages carry a little more. */
-export const MAX_DEPTH = 200;
 
 function broken(what: string): CommandError {
   return new CommandError("InvalidBSON", `Invalid BSON: ${what}`);
