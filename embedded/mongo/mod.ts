@@ -7,12 +7,12 @@
  * ```
  * @module
  */
-import { type Credentials, deriveCredentials, Login } from "./server/auth.ts";
-import { Catalog } from "./storage/catalog.ts";
 import type { Services } from "./commands/context.ts";
-import { serveConnection } from "./server/connection.ts";
 import { Cursors } from "./commands/cursors.ts";
 import { Sessions } from "./commands/sessions.ts";
+import { type Credentials, deriveCredentials, Login } from "./server/auth.ts";
+import { serveConnection } from "./server/connection.ts";
+import { Catalog } from "./storage/catalog.ts";
 import { startSweeps } from "./storage/ttl.ts";
 
 /** How a store is started. */

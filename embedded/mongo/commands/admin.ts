@@ -3,20 +3,20 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-administration/
  * @module
  */
-import type { Doc } from "../values/bson_view.ts";
-import { fullCollation } from "../values/collation.ts";
-import { equal, isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
 import { expressionContext } from "../language/load_aggregation.ts";
 import { compileFilter } from "../language/matcher.ts";
+import { refuseView } from "../storage/collection.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { fullCollation } from "../values/collation.ts";
+import { equal, isDoc } from "../values/compare.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
 import { isNum } from "../values/numbers.ts";
-import { checkFields, collectionName, countField, docField } from "./fields.ts";
 import { shellText } from "../values/shell_text.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
+import { checkFields, collectionName, countField, docField } from "./fields.ts";
 import { idIndex, modifyIndex } from "./indexes.ts";
 import { existing, listed } from "./listing.ts";
-import { flag, wrongType } from "../values/field_checks.ts";
-import { refuseView } from "../storage/collection.ts";
 
 // Accepted, and without effect here: storage, and images for change streams, which a standalone server has not.
 const CREATE_FIELDS = [

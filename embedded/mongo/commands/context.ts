@@ -1,6 +1,6 @@
 /** What a command gets to work with. @module */
-import type { Doc } from "../values/bson_view.ts";
 import type { Catalog } from "../storage/catalog.ts";
+import type { Doc } from "../values/bson_view.ts";
 import type { Cursors } from "./cursors.ts";
 import type { Sessions } from "./sessions.ts";
 

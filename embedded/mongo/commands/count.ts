@@ -3,21 +3,21 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-aggregation/
  * @module
  */
+import { CommandError } from "../errors.ts";
+import { walkPath } from "../language/paths.ts";
+import { MAX_DOCUMENT } from "../limits.ts";
+import type { Match } from "../storage/scan.ts";
+import { resolveView } from "../storage/views.ts";
 import { decode, type Doc } from "../values/bson_view.ts";
 import { within } from "../values/collation.ts";
 import { compare, RANK, rankOf } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
+import { wrongType } from "../values/field_checks.ts";
 import { Identities } from "../values/identities.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
-import { checkFields, collectionName, countField, docField } from "./fields.ts";
-import { walkPath } from "../language/paths.ts";
-import type { Match } from "../storage/scan.ts";
-import { resolveView } from "../storage/views.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
+import { checkFields, collectionName, countField, docField } from "./fields.ts";
 import { countSelected, limited, select, selected } from "./selection.ts";
 import { findStages, viewDocuments } from "./view_reads.ts";
-import { MAX_DOCUMENT } from "../limits.ts";
-import { wrongType } from "../values/field_checks.ts";
 
 /** `count`. */
 export async function count(context: CommandContext): Promise<CommandResult> {

@@ -4,15 +4,15 @@
  * @module
  */
 import { Int32 } from "bson";
-import type { Doc } from "../values/bson_view.ts";
-import { type Collection, refuseView } from "../storage/collection.ts";
-import { isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { isNum, toNumber } from "../values/numbers.ts";
-import { checkFields, collectionName } from "./fields.ts";
-import type { Command, CommandContext, CommandResult } from "./context.ts";
-import { hostName } from "./handshake.ts";
+import { type Collection, refuseView } from "../storage/collection.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { isDoc } from "../values/compare.ts";
 import { wrongType } from "../values/field_checks.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
+import type { Command, CommandContext, CommandResult } from "./context.ts";
+import { checkFields, collectionName } from "./fields.ts";
+import { hostName } from "./handshake.ts";
 
 function host({ services }: CommandContext): string {
   return `${hostName()}:${services.port()}`;

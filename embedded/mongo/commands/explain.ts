@@ -3,17 +3,17 @@
  * https://www.mongodb.com/docs/manual/reference/command/explain/
  * @module
  */
-import type { Doc } from "../values/bson_view.ts";
-import type { Collection } from "../storage/collection.ts";
-import { isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { checkFields, countField, docField } from "./fields.ts";
+import type { Collection } from "../storage/collection.ts";
 import type { Index, IndexSpec } from "../storage/index.ts";
 import type { Plan } from "../storage/planner.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { isDoc } from "../values/compare.ts";
+import { wrongType } from "../values/field_checks.ts";
 import type { CommandContext } from "./context.ts";
+import { checkFields, countField, docField } from "./fields.ts";
 import { hostName, VERSION } from "./handshake.ts";
 import { select, selected } from "./selection.ts";
-import { wrongType } from "../values/field_checks.ts";
 
 interface Explained {
   filter: Doc;

@@ -2,11 +2,11 @@
  * Reading the fields of a command, with the server's errors for what is wrong or unknown.
  * @module
  */
+import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { isDoc, typeName } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
-import { isNum, toNumber } from "../values/numbers.ts";
 import { flag, wrongType } from "../values/field_checks.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 
 // https://www.mongodb.com/docs/manual/reference/command/ : fields every command may carry.
 const GENERIC = new Set([

@@ -3,26 +3,26 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-crud/
  * @module
  */
-import { decode, type Doc, encode } from "../values/bson_view.ts";
-import { within } from "../values/collation.ts";
-import type { Collection } from "../storage/collection.ts";
-import { FIRST_BATCH, type Source, type Tail } from "./cursors.ts";
 import { CommandError } from "../errors.ts";
+import type { Projection } from "../language/field_tree.ts";
 import { variablesOf } from "../language/load_aggregation.ts";
-import { encodeKey, encodeKeys } from "../values/key_encoding.ts";
-import { isNum, toNumber } from "../values/numbers.ts";
-import { checkFields, collectionName, countField, docField, listField } from "./fields.ts";
 import { valueAt } from "../language/paths.ts";
-import type { Interval } from "../storage/planner.ts";
 import { compileProjection } from "../language/projection.ts";
+import type { Collection } from "../storage/collection.ts";
+import type { Interval } from "../storage/planner.ts";
 import type { Match } from "../storage/scan.ts";
 import { resolveView } from "../storage/views.ts";
+import { decode, type Doc, encode } from "../values/bson_view.ts";
+import { within } from "../values/collation.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
+import { encodeKey, encodeKeys } from "../values/key_encoding.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
+import { cursorReply } from "./cursor_reply.ts";
+import { FIRST_BATCH, type Source, type Tail } from "./cursors.ts";
+import { checkFields, collectionName, countField, docField, listField } from "./fields.ts";
 import { limited, select, selected, type Selection } from "./selection.ts";
 import { aggregateView, findStages } from "./view_reads.ts";
-import { flag, wrongType } from "../values/field_checks.ts";
-import { cursorReply } from "./cursor_reply.ts";
-import type { Projection } from "../language/field_tree.ts";
 
 const FIND_FIELDS = [
   "filter",

@@ -5,10 +5,10 @@
 import { hostname } from "node:os";
 import { UUID } from "bson";
 import { CommandError } from "../errors.ts";
+import { MAX_DOCUMENT, MAX_MESSAGE, MAX_WRITE_BATCH } from "../limits.ts";
+import type { Command, CommandContext } from "./context.ts";
 import { listField } from "./fields.ts";
 import { SESSION_MINUTES } from "./sessions.ts";
-import type { Command, CommandContext } from "./context.ts";
-import { MAX_DOCUMENT, MAX_MESSAGE, MAX_WRITE_BATCH } from "../limits.ts";
 
 /** The MongoDB whose behaviour is meant. */
 export const VERSION = "7.0.14";

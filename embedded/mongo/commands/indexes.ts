@@ -3,16 +3,16 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-administration/
  * @module
  */
-import type { Doc } from "../values/bson_view.ts";
+import { CommandError } from "../errors.ts";
 import type { Catalog } from "../storage/catalog.ts";
 import { type Collection, refuseView } from "../storage/collection.ts";
+import type { Doc } from "../values/bson_view.ts";
 import { equal, isDoc } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
-import { isNum, toNumber } from "../values/numbers.ts";
-import { checkFields, collectionName, listField } from "./fields.ts";
-import type { Command, CommandContext, CommandResult } from "./context.ts";
-import { existing, listed } from "./listing.ts";
 import { flag, wrongType } from "../values/field_checks.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
+import type { Command, CommandContext, CommandResult } from "./context.ts";
+import { checkFields, collectionName, listField } from "./fields.ts";
+import { existing, listed } from "./listing.ts";
 
 function createIndexes({ services, body, db }: CommandContext): CommandResult {
   checkFields(body, ["indexes", "commitQuorum", "ignoreUnknownIndexOptions"]);

@@ -2,15 +2,15 @@
  * `insert`. https://www.mongodb.com/docs/manual/reference/command/insert/
  * @module
  */
-import { decode, type Doc, encode, int32At, sizeOf } from "../values/bson_view.ts";
 import { CommandError } from "../errors.ts";
-import { isDoc } from "../values/compare.ts";
-import { checkFields, collectionName, listField } from "./fields.ts";
 import { newTimestamp } from "../language/update_operators.ts";
 import { checkOf } from "../storage/validation.ts";
-import type { CommandContext } from "./context.ts";
-import { checkBatch, writeError } from "./write_errors.ts";
+import { decode, type Doc, encode, int32At, sizeOf } from "../values/bson_view.ts";
+import { isDoc } from "../values/compare.ts";
 import { flag, wrongType } from "../values/field_checks.ts";
+import type { CommandContext } from "./context.ts";
+import { checkFields, collectionName, listField } from "./fields.ts";
+import { checkBatch, writeError } from "./write_statements.ts";
 
 /** Store documents; those that cannot be stored are named in `writeErrors`. */
 export async function insert({ services, body, db, documents }: CommandContext): Promise<Doc> {

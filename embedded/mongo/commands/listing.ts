@@ -1,11 +1,11 @@
 /** What the commands of collections and of indexes share. @module */
-import { type Doc, encode } from "../values/bson_view.ts";
-import type { Collection } from "../storage/collection.ts";
-import { FIRST_BATCH } from "./cursors.ts";
 import { CommandError } from "../errors.ts";
-import { collectionName, countField, docField } from "./fields.ts";
+import type { Collection } from "../storage/collection.ts";
+import { type Doc, encode } from "../values/bson_view.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
 import { cursorReply } from "./cursor_reply.ts";
+import { FIRST_BATCH } from "./cursors.ts";
+import { collectionName, countField, docField } from "./fields.ts";
 
 /**
  * The collection that a command names.

@@ -2,19 +2,19 @@
  * Finding documents for a command: filter, sort, hint and collation checked, planned and read.
  * @module
  */
-import type { Doc } from "../values/bson_view.ts";
-import { fullCollation, steps, type StringOrder, stringOrder } from "../values/collation.ts";
-import { type Collection, refuseView } from "../storage/collection.ts";
-import { equal, isDoc } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
 import { expressionContext } from "../language/load_aggregation.ts";
 import { compileFilter, type Predicate } from "../language/matcher.ts";
-import { isNum, toNumber } from "../values/numbers.ts";
+import { type Collection, refuseView } from "../storage/collection.ts";
 import { type Plan, plan } from "../storage/planner.ts";
 import { type Match, matches, type ScanStats } from "../storage/scan.ts";
 import { type Check, checkOf } from "../storage/validation.ts";
-import type { CommandContext } from "./context.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { fullCollation, steps, type StringOrder, stringOrder } from "../values/collation.ts";
+import { equal, isDoc } from "../values/compare.ts";
 import { wrongType } from "../values/field_checks.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
+import type { CommandContext } from "./context.ts";
 
 /** A filter, sort, hint and collation, checked and planned. */
 export interface Selection {

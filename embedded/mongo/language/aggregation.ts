@@ -13,13 +13,13 @@ import * as pipeline from "mingo/operators/pipeline";
 import * as projections from "mingo/operators/projection";
 import * as queries from "mingo/operators/query";
 import * as windows from "mingo/operators/window";
-import type { Doc } from "../values/bson_view.ts";
 import { CommandError } from "../errors.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { isTrue } from "../values/field_checks.ts";
 import { accumulatorOperators, expressionOperators } from "./expression_operators.ts";
 import type { Predicate } from "./matcher.ts";
-import { stageOperators } from "./stages.ts";
-import { isTrue } from "../values/field_checks.ts";
 import { mentions } from "./mentions.ts";
+import { stageOperators } from "./stages.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;

@@ -8,11 +8,11 @@ import { Decimal128, Double } from "bson";
 import { evalExpr } from "mingo/core";
 import * as mingoAccumulators from "mingo/operators/accumulator";
 import * as mingoExpressions from "mingo/operators/expression";
+import { CommandError } from "../errors.ts";
 import { compare, equal, isDoc, typeName } from "../values/compare.ts";
 import { CONVERSION_CODES, CONVERSIONS } from "../values/conversions.ts";
-import { CommandError } from "../errors.ts";
-import { asLong, combine, double, isNum, kindOf, type Num, toNumber } from "../values/numbers.ts";
 import { Identities } from "../values/identities.ts";
+import { asLong, combine, double, isNum, kindOf, type Num, toNumber } from "../values/numbers.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;

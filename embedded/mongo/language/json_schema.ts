@@ -4,12 +4,12 @@
  * https://www.mongodb.com/docs/manual/reference/operator/query/jsonSchema/
  * @module
  */
+import { BSONRegExp } from "bson";
+import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { compare, equal, isDoc, RANK, rankOf, typeName } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
 import { compareNums, exactOf, isFiniteNum, isNum, type Num, toNumber } from "../values/numbers.ts";
 import { toRegExp } from "./regex.ts";
-import { BSONRegExp } from "bson";
 
 /** Tests a value that is there. */
 export type SchemaTest = (value: unknown) => boolean;

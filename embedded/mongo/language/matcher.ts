@@ -8,16 +8,16 @@
  * @module
  */
 import type { BSONRegExp } from "bson";
-import { bitsTest } from "./bits.ts";
-import { activeOrder } from "../values/collation.ts";
-import type { Doc } from "../values/bson_view.ts";
-import { compare, equal, isDoc, RANK, rankOf, typeName } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
-import { compileSchema } from "./json_schema.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { activeOrder } from "../values/collation.ts";
+import { compare, equal, isDoc, RANK, rankOf, typeName } from "../values/compare.ts";
+import { isTrue } from "../values/field_checks.ts";
 import { isNum, type Num, toNumber } from "../values/numbers.ts";
+import { bitsTest } from "./bits.ts";
+import { compileSchema } from "./json_schema.ts";
 import { field, walkPath } from "./paths.ts";
 import { regexOf, toRegExp } from "./regex.ts";
-import { isTrue } from "../values/field_checks.ts";
 
 /** Tests a decoded document. */
 export type Predicate = (doc: Doc) => boolean;

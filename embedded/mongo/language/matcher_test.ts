@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Binary, BSONRegExp } from "bson";
-import type { Doc } from "../values/bson_view.ts";
 import { CommandError } from "../errors.ts";
+import type { Doc } from "../values/bson_view.ts";
 import { compileFilter } from "./matcher.ts";
 
 function matches(filter: Doc, doc: Doc): boolean {

@@ -2,8 +2,8 @@
  * Dotted paths through documents and arrays, as queries, sorts and index keys follow them.
  * @module
  */
-import { isDoc } from "../values/compare.ts";
 import type { Doc } from "../values/bson_view.ts";
+import { isDoc } from "../values/compare.ts";
 
 /** The own field of a document; never something inherited. */
 export function field(doc: Doc, name: string): unknown {

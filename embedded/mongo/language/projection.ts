@@ -3,16 +3,16 @@
  * https://www.mongodb.com/docs/manual/reference/method/db.collection.find/#projection
  * @module
  */
+import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { isDoc } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
-import { loadAggregation } from "./load_aggregation.ts";
-import { elemMatchTest } from "./matcher.ts";
+import { isTrue } from "../values/field_checks.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
 import { addPath, exclude, include, included, type Projection, type Tree } from "./field_tree.ts";
+import { loadAggregation } from "./load_aggregation.ts";
+import { elemMatchTest } from "./matcher.ts";
 import { setPath } from "./paths.ts";
 import { matchedPosition } from "./positional.ts";
-import { isTrue } from "../values/field_checks.ts";
 
 /** Adds to the projected document `target` what an operator makes of `source`. */
 type Apply = (source: Doc, target: Doc) => void;

@@ -3,8 +3,8 @@
  * @module
  */
 import { BSONRegExp } from "bson";
-import { RANK, rankOf, regexParts } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
+import { RANK, rankOf, regexParts } from "../values/compare.ts";
 
 /** The regular expression of a `$regex` operand and its `$options`. */
 export function regexOf(value: unknown, options?: unknown): BSONRegExp {

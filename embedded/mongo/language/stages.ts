@@ -7,16 +7,16 @@ import { Aggregator } from "mingo/aggregator";
 import { evalExpr } from "mingo/core";
 import { Lazy } from "mingo/lazy";
 import * as mingoStages from "mingo/operators/pipeline";
+import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { compare, isDoc, typeName } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
-import { Identities } from "../values/identities.ts";
-import { compileFilter } from "./matcher.ts";
-import { isNum, toNumber } from "../values/numbers.ts";
-import { walkPath } from "./paths.ts";
 import { isTrue } from "../values/field_checks.ts";
-import { sortOrder } from "./sort_order.ts";
+import { Identities } from "../values/identities.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 import { namedFields } from "./field_tree.ts";
+import { compileFilter } from "./matcher.ts";
+import { walkPath } from "./paths.ts";
+import { sortOrder } from "./sort_order.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
@@ -232,45 +232,55 @@ function whole(name: string, code: "Location5107201" | "Location5107200"): Stage
   };
 }
 
-/** So many documents `$lookup` looks up by an index. */
+/** At most this many documents are joined through an index one by one; one pass over the others is faster for more. */
 const BY_INDEX = 1000;
 
-const lookup: Stage = (input, expr, options) => {
-  const { from, localField, foreignField, as, pipeline } = expr;
-  const variables = expr.let;
-  if (typeof as !== "string") {
-    throw new CommandError("FailedToParse", "must specify 'as' field for a $lookup");
-  }
+function checkLookup({ from, localField, foreignField, as, pipeline }: Any): void {
+  const wrong = (message: string) => new CommandError("FailedToParse", message);
+  if (typeof as !== "string") throw wrong("must specify 'as' field for a $lookup");
   if (typeof from !== "string" && !Array.isArray(pipeline)) {
-    throw new CommandError("FailedToParse", "missing 'from' option to $lookup stage specification");
+    throw wrong("missing 'from' option to $lookup stage specification");
   }
   if (
     (localField === undefined) !== (foreignField === undefined) ||
     (!pipeline && localField === undefined)
   ) {
-    throw new CommandError(
-      "FailedToParse",
+    throw wrong(
       "$lookup requires both or neither of 'localField' and 'foreignField' to be specified",
     );
   }
-  const identities = new Identities();
+}
+
+/** Finds the documents of the other collection that belong to one of this. */
+function foreignDocuments(
+  { from, localField, foreignField }: Any,
+  options: Any,
+): (doc: Doc) => Doc[] {
+  const { indexed } = options.collectionResolver ?? {};
   let foreign: Doc[] | undefined;
+  const all = () =>
+    foreign ??= typeof from === "string" ? options.collectionResolver(from) as Doc[] : [];
+  if (foreignField === undefined) return all;
+  const identities = new Identities();
   let byKey: Map<string, Doc[]> | undefined;
   let looked = 0;
-  const { indexed } = options.collectionResolver ?? {};
-  const documents = () =>
-    foreign ??= typeof from === "string" ? options.collectionResolver(from) as Doc[] : [];
-  return input.map((doc: Doc) => {
-    let candidates: Doc[];
-    // Few documents are looked up one by one, if there is an index; for many, one pass over the others is faster.
-    const found = foreignField !== undefined && indexed && !byKey && looked++ < BY_INDEX
+  return (doc) => {
+    const found = indexed && !byKey && looked++ < BY_INDEX
       ? indexed(from, foreignField, fieldValues(doc, localField)) as Doc[] | undefined
       : undefined;
-    if (found) candidates = found;
-    else if (foreignField !== undefined) {
-      byKey ??= keyed(documents(), foreignField, identities);
-      candidates = joined(doc, localField, byKey, identities);
-    } else candidates = documents();
+    if (found) return found;
+    byKey ??= keyed(all(), foreignField, identities);
+    return joined(doc, localField, byKey, identities);
+  };
+}
+
+const lookup: Stage = (input, expr, options) => {
+  checkLookup(expr);
+  const { as, pipeline } = expr;
+  const variables = expr.let;
+  const foreign = foreignDocuments(expr, options);
+  return input.map((doc: Doc) => {
+    let candidates = foreign(doc);
     if (pipeline) {
       const scope = evalExpr(doc as Any, variables ?? {}, options) as Doc;
       const inner = {
@@ -285,6 +295,7 @@ const lookup: Stage = (input, expr, options) => {
   });
 };
 
+/** Set a field at a path; documents on the way are copied, as they belong to the input. */
 function setField(target: Doc, path: string[], value: unknown): void {
   const [name, ...rest] = path as [string, ...string[]];
   if (!rest.length) target[name] = value;

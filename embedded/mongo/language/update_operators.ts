@@ -6,14 +6,14 @@
  * @module
  */
 import { Timestamp } from "bson";
+import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { compare, equal, isDoc, RANK, rankOf, typeName } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
-import { compileFilter, isOperatorDoc } from "./matcher.ts";
 import { combine, isNum, kindOf, type Num, toNumber } from "../values/numbers.ts";
 import { shellText } from "../values/shell_text.ts";
-import { documentName } from "./update_paths.ts";
+import { compileFilter, isOperatorDoc } from "./matcher.ts";
 import { sortOrder } from "./sort_order.ts";
+import { documentName } from "./update_paths.ts";
 
 /** What becomes of the value at `path`; `undefined` stands for a missing one, before and after. */
 export type Change = (value: unknown, doc: Doc, path: string) => unknown;

@@ -2,12 +2,12 @@
  * Paths of updates: checked, ordered, their positional parts resolved, and what is at their end changed.
  * @module
  */
+import { CommandError } from "../errors.ts";
+import { MAX_DEPTH } from "../limits.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { isDoc } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
-import { arrayIndex, field } from "./paths.ts";
 import { shellText } from "../values/shell_text.ts";
-import { MAX_DEPTH } from "../limits.ts";
+import { arrayIndex, field } from "./paths.ts";
 
 /** An array that `$set: { "a.100000000": 1 }` would fill with nulls stays within the server's bound. */
 const MAX_PADDING = 1_500_000;

@@ -3,12 +3,14 @@
  * @module
  */
 import { ObjectId, Timestamp } from "bson";
+import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { equal, isDoc, RANK, rankOf, typeName } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
+import { shellText } from "../values/shell_text.ts";
 import { loadAggregation } from "./load_aggregation.ts";
 import { compileFilter, isOperatorDoc } from "./matcher.ts";
-import { shellText } from "../values/shell_text.ts";
+import { setPath } from "./paths.ts";
+import { matchedPosition } from "./positional.ts";
 import { type Change, newTimestamp, UPDATE_OPERATORS } from "./update_operators.ts";
 import {
   changeAt,
@@ -19,8 +21,6 @@ import {
   type Positions,
   resolvePaths,
 } from "./update_paths.ts";
-import { setPath } from "./paths.ts";
-import { matchedPosition } from "./positional.ts";
 
 /** Makes the updated document from a decoded one, which it may change. */
 export interface Update {
@@ -286,35 +286,14 @@ function compileArrayFilters(
     if (!isDoc(filter)) {
       throw new CommandError("TypeMismatch", "Each array filter must be an object");
     }
-    const names = identifiers(filter);
-    if (names.size === 0) {
-      throw new CommandError(
-        "FailedToParse",
-        "Cannot use an expression without a top-level field name in arrayFilters",
-      );
-    }
-    if (names.size > 1) {
-      const [a, b] = names;
-      throw new CommandError(
-        "FailedToParse",
-        `Error parsing array filter :: caused by :: Expected a single top-level field name, found '${a}' and '${b}'`,
-      );
-    }
-    const name = [...names][0]!;
-    if (!/^[a-z][a-zA-Z0-9]*$/.test(name)) {
-      throw new CommandError(
-        "BadValue",
-        `Error parsing array filter :: caused by :: The top-level field name must be an alphanumeric string beginning with a lowercase letter, found '${name}'`,
-      );
-    }
+    const name = identifierOf(filter);
     if (filters.has(name)) {
       throw new CommandError(
         "FailedToParse",
         `Found multiple array filters with the same top-level field name ${name}`,
       );
     }
-    const used = steps.some(({ path }) => path.includes(`$[${name}]`));
-    if (!used) {
+    if (!steps.some(({ path }) => path.includes(`$[${name}]`))) {
       throw new CommandError(
         "FailedToParse",
         `The array filter for identifier '${name}' was not used in the update ${shellText(update)}`,
@@ -326,12 +305,36 @@ function compileArrayFilters(
   return filters;
 }
 
-function identifiers(filter: Doc, names = new Set<string>()): Set<string> {
+/** The one name that an array filter is about: `x` of `{ "x.a": 1 }`. */
+function identifierOf(filter: Doc): string {
+  const [name, other] = topLevelNames(filter);
+  if (name === undefined) {
+    throw new CommandError(
+      "FailedToParse",
+      "Cannot use an expression without a top-level field name in arrayFilters",
+    );
+  }
+  if (other !== undefined) {
+    throw new CommandError(
+      "FailedToParse",
+      `Error parsing array filter :: caused by :: Expected a single top-level field name, found '${name}' and '${other}'`,
+    );
+  }
+  if (!/^[a-z][a-zA-Z0-9]*$/.test(name)) {
+    throw new CommandError(
+      "BadValue",
+      `Error parsing array filter :: caused by :: The top-level field name must be an alphanumeric string beginning with a lowercase letter, found '${name}'`,
+    );
+  }
+  return name;
+}
+
+function topLevelNames(filter: Doc, names = new Set<string>()): Set<string> {
   for (const name of Object.keys(filter)) {
     const value = filter[name];
     if (name[0] === "$") {
       if (Array.isArray(value)) {
-        for (const branch of value) if (isDoc(branch)) identifiers(branch, names);
+        for (const branch of value) if (isDoc(branch)) topLevelNames(branch, names);
       }
     } else names.add(name.split(".")[0]!);
   }

@@ -6,9 +6,9 @@
  */
 import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from "node:crypto";
 import { Binary } from "bson";
+import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { isDoc } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
 import { flag } from "../values/field_checks.ts";
 
 const MECHANISM = "SCRAM-SHA-256";

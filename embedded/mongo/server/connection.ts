@@ -2,10 +2,11 @@
  * One client connection: bytes to messages to answers, in order.
  * @module
  */
-import { int32At } from "../values/bson_view.ts";
 import type { Services } from "../commands/context.ts";
-import { dispatch, errorBody, type Peer } from "./dispatch.ts";
 import { CommandError } from "../errors.ts";
+import { MAX_MESSAGE } from "../limits.ts";
+import { int32At } from "../values/bson_view.ts";
+import { dispatch, errorBody, type Peer } from "./dispatch.ts";
 import {
   answer,
   HEADER,
@@ -14,7 +15,6 @@ import {
   ProtocolError,
   type Request,
 } from "./wire.ts";
-import { MAX_MESSAGE } from "../limits.ts";
 
 const READ_SIZE = 64 * 1024;
 

@@ -3,13 +3,13 @@
  * @module
  */
 import { Double } from "bson";
+import type { CommandContext, CommandResult, Services } from "../commands/context.ts";
+import { checkGeneric } from "../commands/fields.ts";
+import { commands } from "../commands/mod.ts";
+import { CommandError, errorFields } from "../errors.ts";
+import { checkDatabase } from "../storage/catalog.ts";
 import { type Doc, encode } from "../values/bson_view.ts";
 import type { Login } from "./auth.ts";
-import { commands } from "../commands/mod.ts";
-import type { CommandContext, CommandResult, Services } from "../commands/context.ts";
-import { checkDatabase } from "../storage/catalog.ts";
-import { CommandError, errorFields } from "../errors.ts";
-import { checkGeneric } from "../commands/fields.ts";
 import { answer, type Request } from "./wire.ts";
 
 // Doubles, as the server's are.

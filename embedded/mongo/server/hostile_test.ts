@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { deserialize, serialize } from "bson";
 import { MongoClient } from "mongodb";
-import { crc32c } from "./crc32c.ts";
 import { startStore, type Store } from "../mod.ts";
+import { crc32c } from "./crc32c.ts";
 
 /** A repeatable source of numbers (mulberry32). */
 function random(seed: number): () => number {

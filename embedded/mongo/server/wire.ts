@@ -4,9 +4,9 @@
  * @module
  */
 import { ByteUtils } from "bson";
+import { CommandError } from "../errors.ts";
 import { decodeValue, type Doc, int32At, sizeOf, validate } from "../values/bson_view.ts";
 import { crc32c } from "./crc32c.ts";
-import { CommandError } from "../errors.ts";
 
 /** Bytes of a message header. */
 export const HEADER = 16;

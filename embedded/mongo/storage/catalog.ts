@@ -4,10 +4,10 @@
  * @module
  */
 import { type Binary, UUID } from "bson";
+import { CommandError } from "../errors.ts";
 import { decode, type Doc, encode } from "../values/bson_view.ts";
 import { Collection, refuseView } from "./collection.ts";
 import { Engine } from "./engine.ts";
-import { CommandError } from "../errors.ts";
 import { makeIndex } from "./index.ts";
 import { checkIndexSpec, existingIndex } from "./index_definition.ts";
 

@@ -4,15 +4,15 @@
  * @module
  */
 import type { Binary } from "bson";
-import { decode, type Doc } from "../values/bson_view.ts";
-import type { Engine } from "./engine.ts";
 import { CommandError } from "../errors.ts";
-import { documentKeys, type Index, rawKeys } from "./index.ts";
-import { type Num, toNumber } from "../values/numbers.ts";
 import { valueAt } from "../language/paths.ts";
-import { shellText } from "../values/shell_text.ts";
 import { MAX_DOCUMENT } from "../limits.ts";
+import { decode, type Doc } from "../values/bson_view.ts";
+import { type Num, toNumber } from "../values/numbers.ts";
+import { shellText } from "../values/shell_text.ts";
 import { checkSize, withIdFirst } from "./document.ts";
+import type { Engine } from "./engine.ts";
+import { documentKeys, type Index, rawKeys } from "./index.ts";
 
 /** A stored document. */
 export interface Row {

@@ -1,8 +1,8 @@
 /** What was acknowledged is there after `kill -9`. @module */
 import assert from "node:assert/strict";
 import { MongoClient } from "mongodb";
-import { startStore } from "../mod.ts";
 import { until } from "../contract/harness.ts";
+import { startStore } from "../mod.ts";
 
 const PROGRAM = `
 import { startStore } from ${JSON.stringify(new URL("../mod.ts", import.meta.url).href)};

@@ -3,8 +3,8 @@
  * transaction, and whoever wrote waits for `committed()` before answering.
  * @module
  */
-import { clearImmediate, setImmediate } from "node:timers";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { clearImmediate, setImmediate } from "node:timers";
 
 /** One SQLite database, used by one process alone. */
 export class Engine {

@@ -3,14 +3,13 @@
  * https://www.mongodb.com/docs/manual/indexes/
  * @module
  */
-import type { Doc } from "../values/bson_view.ts";
-import { decodeValue, findElement } from "../values/bson_view.ts";
+import { CommandError } from "../errors.ts";
+import { compileFilter, type Predicate } from "../language/matcher.ts";
+import { arrayIndex, field, walkPath } from "../language/paths.ts";
+import { decodeValue, type Doc, findElement } from "../values/bson_view.ts";
 import { within } from "../values/collation.ts";
 import { isDoc } from "../values/compare.ts";
 import { encodeKeys } from "../values/key_encoding.ts";
-import { compileFilter, type Predicate } from "../language/matcher.ts";
-import { arrayIndex, field, walkPath } from "../language/paths.ts";
-import { CommandError } from "../errors.ts";
 
 /** An index as `listIndexes` shows it. */
 export interface IndexSpec {

@@ -3,20 +3,28 @@
  * https://www.mongodb.com/docs/manual/reference/command/createIndexes/
  * @module
  */
+import { CommandError } from "../errors.ts";
+import { compileFilter, isOperatorDoc } from "../language/matcher.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { fullCollation } from "../values/collation.ts";
-import type { Collection } from "./collection.ts";
 import { equal, isDoc } from "../values/compare.ts";
-import { CommandError } from "../errors.ts";
-import type { IndexSpec } from "./index.ts";
-import { compileFilter, isOperatorDoc } from "../language/matcher.ts";
+import { flag, isTrue, wrongType } from "../values/field_checks.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
 import { shellText } from "../values/shell_text.ts";
-import { flag, wrongType } from "../values/field_checks.ts";
+import type { Collection } from "./collection.ts";
+import type { IndexSpec } from "./index.ts";
 
-const FLAGS = ["unique", "sparse", "hidden", "prepareUnique"] as const;
+const FLAGS: readonly string[] = ["unique", "sparse", "hidden", "prepareUnique"];
 /** Options of old servers: kept as they came, without effect. */
-const KEPT = ["background", "dropDups"] as const;
+const KEPT: readonly string[] = ["background", "dropDups"];
+
+/** An error about the specification as a whole, as the server words it. */
+function inSpecification(code: "FailedToParse" | "TypeMismatch", request: Doc, why: string) {
+  return new CommandError(
+    code,
+    `Error in specification ${shellText(request)} :: caused by :: ${why}`,
+  );
+}
 
 /**
  * Check a requested index and bring it to the form that is stored.
@@ -24,84 +32,83 @@ const KEPT = ["background", "dropDups"] as const;
  */
 export function checkIndexSpec(request: Doc, { ns, options }: Collection): IndexSpec {
   const { key, name } = request;
-  if (!isDoc(key)) {
-    throw new CommandError(
+  const required = (field: string) =>
+    inSpecification(
       "FailedToParse",
-      `Error in specification ${
-        shellText(request)
-      } :: caused by :: The 'key' field is a required property of an index specification`,
+      request,
+      `The '${field}' field is a required property of an index specification`,
     );
-  }
-  if (typeof name !== "string") {
-    throw new CommandError(
-      "FailedToParse",
-      `Error in specification ${
-        shellText(request)
-      } :: caused by :: The 'name' field is a required property of an index specification`,
-    );
-  }
+  if (!isDoc(key)) throw required("key");
+  if (typeof name !== "string") throw required("name");
   checkKey(key);
   if (name === "") cannot("index names cannot be empty");
   if (name === "*") {
     throw new CommandError("BadValue", "The index name '*' is not valid.");
   }
   const spec: IndexSpec = { v: 2, key, name };
-  for (const option of Object.keys(request)) {
-    const value = request[option];
-    if (option === "key" || option === "name" || option === "v" || option === "ns") continue;
-    if ((FLAGS as readonly string[]).includes(option)) {
-      if (typeof value !== "boolean" && !isNum(value)) {
-        throw new CommandError(
-          "TypeMismatch",
-          `Error in specification ${
-            shellText(request)
-          } :: caused by :: The field '${option}' has value ${option}: ${
-            shellText(value)
-          }, which is not convertible to bool`,
-        );
-      }
-      const on = isNum(value) ? toNumber(value) !== 0 : value;
-      if (on) spec[option as "unique"] = true;
-    } else if ((KEPT as readonly string[]).includes(option)) {
-      spec[option as "background"] = value;
-    } else if (option === "expireAfterSeconds") {
-      checkExpiry(key, value);
-      spec.expireAfterSeconds = value;
-    } else if (option === "partialFilterExpression") {
-      if (!isDoc(value)) {
-        throw new CommandError(
-          "TypeMismatch",
-          "The field 'partialFilterExpression' must be an object",
-        );
-      }
-      compileFilter(value);
-      checkPartial(value);
-      spec.partialFilterExpression = value;
-    } else if (option === "collation") {
-      if (!isDoc(value)) throw wrongType("createIndexes.indexes.collation", value, "object");
-      if (value.locale !== "simple") spec.collation = fullCollation(value);
-    } else if (KNOWN.has(option)) {
-      throw new CommandError("NotImplemented", `The index option '${option}' is not supported`);
-    } else {
-      throw new CommandError(
-        "InvalidIndexSpecificationOption",
-        `The field '${option}' is not valid for an index specification. Specification: ${
-          shellText(request)
-        }`,
-      );
-    }
-  }
+  for (const option of Object.keys(request)) addOption(spec, option, request);
   if (request.collation === undefined && options.collation && !equal(key, { _id: 1 })) {
     spec.collation = options.collation as Doc;
   }
-  if (spec.collation && (spec.unique || spec.prepareUnique)) {
-    // Its keys would have to be the same for what the language takes as the same.
+  checkCombination(spec, ns);
+  return spec;
+}
+
+/** Add one option of the request to the specification that is stored. */
+function addOption(spec: IndexSpec, option: string, request: Doc): void {
+  const value = request[option];
+  if (option === "key" || option === "name" || option === "v" || option === "ns") return;
+  if (FLAGS.includes(option)) {
+    if (typeof value !== "boolean" && !isNum(value)) {
+      throw inSpecification(
+        "TypeMismatch",
+        request,
+        `The field '${option}' has value ${option}: ${
+          shellText(value)
+        }, which is not convertible to bool`,
+      );
+    }
+    if (isTrue(value)) spec[option as "unique"] = true;
+  } else if (KEPT.includes(option)) {
+    spec[option as "background"] = value;
+  } else if (option === "expireAfterSeconds") {
+    checkExpiry(spec.key, value);
+    spec.expireAfterSeconds = value;
+  } else if (option === "partialFilterExpression") {
+    if (!isDoc(value)) {
+      throw new CommandError(
+        "TypeMismatch",
+        "The field 'partialFilterExpression' must be an object",
+      );
+    }
+    compileFilter(value);
+    checkPartial(value);
+    spec.partialFilterExpression = value;
+  } else if (option === "collation") {
+    if (!isDoc(value)) throw wrongType("createIndexes.indexes.collation", value, "object");
+    if (value.locale !== "simple") spec.collation = fullCollation(value);
+  } else if (UNSUPPORTED.has(option)) {
+    throw new CommandError("NotImplemented", `The index option '${option}' is not supported`);
+  } else {
     throw new CommandError(
-      "NotImplemented",
-      `A unique index with a collation is not supported: ${ns}.${name}`,
+      "InvalidIndexSpecificationOption",
+      `The field '${option}' is not valid for an index specification. Specification: ${
+        shellText(request)
+      }`,
     );
   }
-  if (spec.unique && Object.values(key).includes("hashed")) {
+}
+
+/** Refuse options that do not go together. */
+function checkCombination(spec: IndexSpec, ns: string): void {
+  if (spec.collation && (spec.unique || spec.prepareUnique)) {
+    // Strings that the language takes as equal have different keys, so the index could not refuse them.
+    throw new CommandError(
+      "NotImplemented",
+      `A unique index with a collation is not supported: ${ns}.${spec.name}`,
+    );
+  }
+  if (spec.unique && Object.values(spec.key).includes("hashed")) {
     throw new CommandError(
       "Location16764",
       "Currently hashed indexes cannot guarantee uniqueness. Use a regular index.",
@@ -110,7 +117,6 @@ export function checkIndexSpec(request: Doc, { ns, options }: Collection): Index
   if (spec.sparse && spec.partialFilterExpression) {
     cannot('cannot mix "partialFilterExpression" and "sparse" options');
   }
-  return spec;
 }
 
 const PARTIAL = ["$eq", "$gt", "$gte", "$lt", "$lte", "$exists", "$type", "$in"];
@@ -136,7 +142,8 @@ function checkPartial(filter: Doc): void {
   }
 }
 
-const KNOWN = new Set([
+/** Options of the server that this store does not have. */
+const UNSUPPORTED = new Set([
   "weights",
   "default_language",
   "language_override",

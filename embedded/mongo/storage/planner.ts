@@ -4,13 +4,13 @@
  * A plan yields a superset of what matches, so the filter is tested on every document it yields, unless `exact`.
  * @module
  */
-import type { Doc } from "../values/bson_view.ts";
-import type { Collection } from "./collection.ts";
-import { equal, isDoc, RANK, rankOf } from "../values/compare.ts";
-import type { Index } from "./index.ts";
-import { afterPrefix, encodeKey, inverted } from "../values/key_encoding.ts";
 import { compileFilter, isOperatorDoc } from "../language/matcher.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { equal, isDoc, RANK, rankOf } from "../values/compare.ts";
+import { afterPrefix, encodeKey, inverted } from "../values/key_encoding.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
+import type { Collection } from "./collection.ts";
+import type { Index } from "./index.ts";
 
 /** Keys from `low` up to but not including `high`; undefined: to the end. */
 export interface Interval {

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { Decimal128, MaxKey, MinKey } from "bson";
 import fc from "fast-check";
+import { CommandError } from "../errors.ts";
+import { compileFilter } from "../language/matcher.ts";
+import { sortOrder } from "../language/sort_order.ts";
 import { decode, type Doc, encode } from "../values/bson_view.ts";
 import { Catalog } from "./catalog.ts";
 import type { Collection } from "./collection.ts";
-import { CommandError } from "../errors.ts";
-import { compileFilter } from "../language/matcher.ts";
 import { plan } from "./planner.ts";
 import { matches } from "./scan.ts";
-import { sortOrder } from "../language/sort_order.ts";
 
 const scalar = fc.constantFrom<unknown>(
   0,

@@ -3,13 +3,12 @@
  * `getMore`s while others write.
  * @module
  */
-import type { Doc } from "../values/bson_view.ts";
-import { decode } from "../values/bson_view.ts";
-import type { Collection, Row } from "./collection.ts";
 import { CommandError } from "../errors.ts";
 import type { Predicate } from "../language/matcher.ts";
-import type { Interval, Plan } from "./planner.ts";
 import { sortOrder } from "../language/sort_order.ts";
+import { decode, type Doc } from "../values/bson_view.ts";
+import type { Collection, Row } from "./collection.ts";
+import type { Interval, Plan } from "./planner.ts";
 
 const FIRST_CHUNK = 16;
 const CHUNK_BYTES = 4 * 1024 * 1024;

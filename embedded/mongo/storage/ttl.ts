@@ -3,10 +3,10 @@
  * https://www.mongodb.com/docs/manual/core/index-ttl/
  * @module
  */
-import type { Catalog } from "./catalog.ts";
 import { RANK } from "../values/compare.ts";
 import { encodeKey, inverted } from "../values/key_encoding.ts";
 import { toNumber } from "../values/numbers.ts";
+import type { Catalog } from "./catalog.ts";
 import { rows } from "./scan.ts";
 
 const BATCH = 1000;

@@ -3,10 +3,8 @@
  * https://www.mongodb.com/docs/manual/core/schema-validation/
  * @module
  */
-import type { Doc } from "../values/bson_view.ts";
-import type { Collection } from "./collection.ts";
-import { isDoc, typeName } from "../values/compare.ts";
 import { CommandError } from "../errors.ts";
+import { compileSchema } from "../language/json_schema.ts";
 import { expressionContext } from "../language/load_aggregation.ts";
 import {
   compileFilter,
@@ -14,9 +12,11 @@ import {
   type MatchContext,
   type Predicate,
 } from "../language/matcher.ts";
-import { compileSchema } from "../language/json_schema.ts";
 import { valueAt } from "../language/paths.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { isDoc, typeName } from "../values/compare.ts";
 import { flag } from "../values/field_checks.ts";
+import type { Collection } from "./collection.ts";
 
 /**
  * Throws DocumentValidationFailure for a document that may not be stored.

@@ -3,10 +3,10 @@
  * https://www.mongodb.com/docs/manual/core/views/
  * @module
  */
+import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import type { Catalog } from "./catalog.ts";
 import type { Collection } from "./collection.ts";
-import { CommandError } from "../errors.ts";
 
 /** As the server: views on views on views end here. */
 const MAX_DEPTH = 20;

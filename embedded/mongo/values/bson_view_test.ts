@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { Code, Double, serialize } from "bson";
 import fc from "fast-check";
-import { decode, type Doc, encode, validate } from "./bson_view.ts";
-import { CommandError } from "../errors.ts";
 import { anyValue } from "../contract/harness.ts";
+import { CommandError } from "../errors.ts";
+import { decode, type Doc, encode, validate } from "./bson_view.ts";
 
 const document = fc.dictionary(fc.constantFrom("a", "b", "long name", "\u00e9"), anyValue);
 

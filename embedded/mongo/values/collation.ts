@@ -6,8 +6,8 @@
  * https://www.mongodb.com/docs/manual/reference/collation/
  * @module
  */
-import type { Doc } from "./bson_view.ts";
 import { CommandError } from "../errors.ts";
+import type { Doc } from "./bson_view.ts";
 
 /** Compares two strings: negative, zero or positive. */
 export type StringOrder = (a: string, b: string) => number;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { Decimal128, Double, MaxKey, MinKey, ObjectId } from "bson";
 import fc from "fast-check";
+import { anyValue, numberValue } from "../contract/harness.ts";
 import { compare } from "./compare.ts";
 import { afterPrefix, encodeKey, encodeKeys } from "./key_encoding.ts";
-import { anyValue, numberValue } from "../contract/harness.ts";
 
 function byteOrder(a: Uint8Array, b: Uint8Array): number {
   for (let i = 0; i < Math.min(a.length, b.length); i++) {
