@@ -16,7 +16,7 @@ import { shellText } from "../values/shell_text.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
 import { checkFields, collectionName, countField, docField } from "./fields.ts";
 import { idIndex, modifyIndex } from "./indexes.ts";
-import { existing, listed } from "./listing.ts";
+import { existingCollection, listReply } from "./listing.ts";
 
 // Accepted, and without effect here: storage, and images for change streams, which a standalone server has not.
 const CREATE_FIELDS = [
@@ -196,7 +196,7 @@ function listCollections(context: CommandContext): CommandResult {
     return options.clusteredIndex ? shown : { ...shown, idIndex: idIndex(collection) };
   }).filter(test);
   const names = flag(body.nameOnly) ? all.map(({ name, type }) => ({ name, type })) : all;
-  return listed(context, names, `${db}.$cmd.listCollections`);
+  return listReply(context, names, `${db}.$cmd.listCollections`);
 }
 
 function listDatabases({ services, body, db }: CommandContext): CommandResult {
@@ -266,7 +266,7 @@ async function collMod(context: CommandContext): Promise<CommandResult> {
     "cappedMax",
     "changeStreamPreAndPostImages",
   ], ["dryRun", "expireAfterSeconds", "timeseries"]);
-  const collection = existing(context);
+  const collection = existingCollection(context);
   checkValidation(body);
   const validator = docField(body, "validator");
   if (validator) compileFilter(validator, await expressionContext(validator));

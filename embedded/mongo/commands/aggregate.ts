@@ -12,7 +12,7 @@ import { plan } from "../storage/planner.ts";
 import { matches, rows } from "../storage/scan.ts";
 import { resolveView } from "../storage/views.ts";
 import { decode, type Doc, encode } from "../values/bson_view.ts";
-import { steps } from "../values/collation.ts";
+import { stepsWithStringOrder } from "../values/collation.ts";
 import { isDoc, RANK, rankOf } from "../values/compare.ts";
 import { wrongType } from "../values/field_checks.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
@@ -21,8 +21,8 @@ import { cursorReply } from "./cursor_reply.ts";
 import { FIRST_BATCH, type Source } from "./cursors.ts";
 import { sourceDocuments } from "./diagnostics.ts";
 import { checkFields, countField, docField, listField } from "./fields.ts";
-import { prepareOutput } from "./output.ts";
-import { countSelected, limited, select, selected, type Selection } from "./selection.ts";
+import { prepareOutput } from "./output_stages.ts";
+import { countSelected, scanStats, select, selected, type Selection } from "./selection.ts";
 
 const REFUSED: Record<string, string> = {
   $changeStream: "The $changeStream stage is only supported on replica sets",
@@ -137,14 +137,14 @@ async function runPipeline(
   const last = rest.at(-1);
   const output = last && ("$out" in last || "$merge" in last) ? last : undefined;
   const collection = find();
-  const stats = limited(body);
+  const stats = scanStats(body);
   const input = given ?? (function* () {
     for (const { row, doc } of selected(collection, selection, 0, 0, stats)) {
       yield doc ?? decode(row.doc);
     }
   })();
   const piped = aggregatePipeline(output ? rest.slice(0, -1) : rest, input, variables, resolver);
-  const results = order ? steps(order, piped) : piped;
+  const results = order ? stepsWithStringOrder(order, piped) : piped;
   if (output) {
     const write = await prepareOutput(catalog, db, output, variables);
     write([...results]);
@@ -240,6 +240,6 @@ function countPipeline(
   }
   if (group._id !== 1 && group._id !== null) return undefined;
   if (!(skip >= 0) || !(limit >= 0)) return undefined;
-  const n = countSelected(collection, selection, skip, limit, limited(body));
+  const n = countSelected(collection, selection, skip, limit, scanStats(body));
   return n ? [encode({ _id: group._id, n })] : [];
 }

@@ -20,7 +20,7 @@ interface Cursor {
   pending: Uint8Array | undefined;
   done: boolean;
   lastUsed: number;
-  keep: boolean;
+  noTimeout: boolean;
   /** How many more there can be at most, when the query has a limit. */
   remaining: number;
   tail: Tail | undefined;
@@ -62,7 +62,7 @@ export class Cursors {
     ns: string,
     source: Source,
     size: number,
-    options: { single?: boolean; keep?: boolean; limit?: number; tail?: Tail } = {},
+    options: { single?: boolean; noTimeout?: boolean; limit?: number; tail?: Tail } = {},
   ): { batch: Uint8Array[]; id: bigint } {
     const cursor: Cursor = {
       id: 0n,
@@ -71,11 +71,11 @@ export class Cursors {
       pending: undefined,
       done: false,
       lastUsed: Date.now(),
-      keep: options.keep ?? false,
+      noTimeout: options.noTimeout ?? false,
       remaining: options.limit || Infinity,
       tail: options.tail,
     };
-    const batch = take(cursor, size);
+    const batch = takeBatch(cursor, size);
     if (cursor.done || options.single) {
       source.return?.();
       return { batch, id: 0n };
@@ -103,7 +103,7 @@ export class Cursors {
     const cursor = this.#checked(id, ns);
     let batch: Uint8Array[];
     try {
-      batch = take(cursor, size);
+      batch = takeBatch(cursor, size);
     } catch (error) {
       this.#open.delete(id);
       throw error;
@@ -203,12 +203,12 @@ export class Cursors {
   /** Close cursors that nobody has used for too long. */
   sweep(now = Date.now()): void {
     for (const cursor of this.#open.values()) {
-      if (!cursor.keep && now - cursor.lastUsed > this.timeout) this.#open.delete(cursor.id);
+      if (!cursor.noTimeout && now - cursor.lastUsed > this.timeout) this.#open.delete(cursor.id);
     }
   }
 }
 
-function take(cursor: Cursor, size: number): Uint8Array[] {
+function takeBatch(cursor: Cursor, size: number): Uint8Array[] {
   const batch: Uint8Array[] = [];
   let bytes = 0;
   while (batch.length < size) {

@@ -13,7 +13,7 @@ import type { Interval } from "../storage/planner.ts";
 import type { Match } from "../storage/scan.ts";
 import { resolveView } from "../storage/views.ts";
 import { decode, type Doc, encode } from "../values/bson_view.ts";
-import { within } from "../values/collation.ts";
+import { withStringOrder } from "../values/collation.ts";
 import { flag, wrongType } from "../values/field_checks.ts";
 import { encodeKey, encodeKeys } from "../values/key_encoding.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
@@ -21,7 +21,7 @@ import type { CommandContext, CommandResult } from "./context.ts";
 import { cursorReply } from "./cursor_reply.ts";
 import { FIRST_BATCH, type Source, type Tail } from "./cursors.ts";
 import { checkFields, collectionName, countField, docField, listField } from "./fields.ts";
-import { limited, select, selected, type Selection } from "./selection.ts";
+import { scanStats, select, selected, type Selection } from "./selection.ts";
 import { aggregateView, findStages } from "./view_reads.ts";
 
 const FIND_FIELDS = [
@@ -69,7 +69,7 @@ export async function find(context: CommandContext): Promise<CommandResult> {
   boundByKeys(selection, body);
   const projection = await compileProjection(docField(body, "projection"), filter, variables);
   const shape = shapeOf(selection, body, projection);
-  const stats = limited(body);
+  const stats = scanStats(body);
   const tail = tailOf(collection, body);
   const source: Source = tail ? tailSource(collection!, selection, shape, skip) : (function* () {
     for (const match of selected(collection, selection, skip, limit, stats)) yield shape(match);
@@ -78,7 +78,7 @@ export async function find(context: CommandContext): Promise<CommandResult> {
   const { batch, id } = services.cursors.start(ns, source, size, {
     single: flag(body.singleBatch),
     limit,
-    keep: flag(body.noCursorTimeout),
+    noTimeout: flag(body.noCursorTimeout),
     tail,
   });
   stats.deadline = undefined; // the time until the client comes back is not the command's
@@ -106,7 +106,7 @@ function shapeOf(
   }
   if (!projection && !recordId) return ({ row }) => row.doc;
   return ({ row, doc }) =>
-    within(order, () => {
+    withStringOrder(order, () => {
       const whole = doc ?? decode(row.doc);
       const shown = projection ? projection(whole) : whole;
       return encode(recordId ? { ...shown, $recordId: BigInt(row.rid) } : shown);
@@ -196,7 +196,7 @@ function tailSource(
         if (!row) return { done: true, value: undefined };
         last = row.rid;
         const doc = decode(row.doc);
-        if (!within(order, () => test(doc)) || skip-- > 0) continue;
+        if (!withStringOrder(order, () => test(doc)) || skip-- > 0) continue;
         return { done: false, value: shape({ row, doc }) };
       }
     },

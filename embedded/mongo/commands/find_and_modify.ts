@@ -10,7 +10,7 @@ import { compileUpdate, type Update } from "../language/updater.ts";
 import type { Collection } from "../storage/collection.ts";
 import type { Check } from "../storage/validation.ts";
 import { decode, type Doc } from "../values/bson_view.ts";
-import { within } from "../values/collation.ts";
+import { withStringOrder } from "../values/collation.ts";
 import { flag } from "../values/field_checks.ts";
 import type { CommandContext } from "./context.ts";
 import { checkFields, collectionName, docField } from "./fields.ts";
@@ -68,7 +68,7 @@ export async function findAndModify(context: CommandContext): Promise<Doc> {
   const collection = flag(body.upsert) ? services.catalog.ensure(db, name) : existing;
   const work: Work = { body, selection, check, projection, update };
   if (!collection) return notFound(work);
-  return within(selection.order, () => modify(collection, work));
+  return withStringOrder(selection.order, () => modify(collection, work));
 }
 
 /** Refuse options that contradict each other. */

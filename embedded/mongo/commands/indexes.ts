@@ -12,7 +12,7 @@ import { flag, wrongType } from "../values/field_checks.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
 import { checkFields, collectionName, listField } from "./fields.ts";
-import { existing, listed } from "./listing.ts";
+import { existingCollection, listReply } from "./listing.ts";
 
 function createIndexes({ services, body, db }: CommandContext): CommandResult {
   checkFields(body, ["indexes", "commitQuorum", "ignoreUnknownIndexOptions"]);
@@ -54,11 +54,11 @@ function createIndexes({ services, body, db }: CommandContext): CommandResult {
 
 function listIndexes(context: CommandContext): CommandResult {
   checkFields(context.body, ["cursor", "includeBuildUUIDs", "includeIndexBuildInfo"]);
-  const collection = existing(context);
+  const collection = existingCollection(context);
   refuseView(collection);
   const { ns, indexes } = collection;
   const specs = [idIndex(collection), ...indexes.map(({ spec }) => spec)];
-  return listed(context, specs as unknown as Doc[], ns);
+  return listReply(context, specs as unknown as Doc[], ns);
 }
 
 /** The index of `_id` as `listIndexes` shows it. */
@@ -71,7 +71,7 @@ export function idIndex({ options }: Collection): Doc {
 function dropIndexes(context: CommandContext): CommandResult {
   const { services, body } = context;
   checkFields(body, ["index"]);
-  const collection = existing(context);
+  const collection = existingCollection(context);
   const { index } = body;
   const nIndexesWas = collection.indexes.length + 1;
   if (index === "*") {

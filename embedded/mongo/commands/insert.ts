@@ -4,7 +4,7 @@
  */
 import { CommandError } from "../errors.ts";
 import { newTimestamp } from "../language/update_operators.ts";
-import { checkOf } from "../storage/validation.ts";
+import { documentCheck } from "../storage/validation.ts";
 import { decode, type Doc, encode, int32At, sizeOf } from "../values/bson_view.ts";
 import { isDoc } from "../values/compare.ts";
 import { flag, wrongType } from "../values/field_checks.ts";
@@ -27,7 +27,7 @@ export async function insert({ services, body, db, documents }: CommandContext):
   });
   checkBatch(list.length);
   const ordered = flag(body.ordered, true);
-  const check = await checkOf(services.catalog.find(db, name), body);
+  const check = await documentCheck(services.catalog.find(db, name), body);
   // No `await` from here on: the collection stays the one that it is.
   const collection = services.catalog.ensure(db, name);
   const keepEmpty = flag(body.bypassEmptyTsReplacement);

@@ -11,7 +11,7 @@ import { collectionName, countField, docField } from "./fields.ts";
  * The collection that a command names.
  * @throws CommandError NamespaceNotFound
  */
-export function existing({ services, body, db }: CommandContext): Collection {
+export function existingCollection({ services, body, db }: CommandContext): Collection {
   const name = collectionName(body);
   const collection = services.catalog.find(db, name);
   if (!collection) throw new CommandError("NamespaceNotFound", `ns does not exist: ${db}.${name}`);
@@ -19,7 +19,7 @@ export function existing({ services, body, db }: CommandContext): Collection {
 }
 
 /** The first batch of a list of documents, and a cursor for the rest. */
-export function listed(
+export function listReply(
   { services, body }: CommandContext,
   documents: Doc[],
   ns: string,

@@ -6,7 +6,7 @@ import { CommandError } from "../errors.ts";
 import { variablesOf } from "../language/load_aggregation.ts";
 import { checkStageNames, compileUpdate } from "../language/updater.ts";
 import type { Doc } from "../values/bson_view.ts";
-import { within } from "../values/collation.ts";
+import { withStringOrder } from "../values/collation.ts";
 import { isDoc } from "../values/compare.ts";
 import { flag, wrongType } from "../values/field_checks.ts";
 import type { CommandContext } from "./context.ts";
@@ -106,7 +106,7 @@ async function updateStatement(
   const { services: { catalog }, db } = context;
   const collection = upsert ? catalog.ensure(db, name) : existing;
   if (!collection) return;
-  within(selection.order, () => {
+  withStringOrder(selection.order, () => {
     const found = existing ? rowsToChange(collection, selection, multi ? 0 : 1, context.body) : [];
     let changed = 0;
     for (const row of found) {

@@ -7,7 +7,7 @@ import type { Collection, Row } from "../storage/collection.ts";
 import { checkId, encodeDocument } from "../storage/document.ts";
 import type { Check } from "../storage/validation.ts";
 import { decode, type Doc } from "../values/bson_view.ts";
-import { limited, selected, type Selection } from "./selection.ts";
+import { scanStats, selected, type Selection } from "./selection.ts";
 
 /** Rows beyond so many bytes are read again when their turn comes. */
 const HELD_BYTES = 64 * 1024 * 1024;
@@ -26,7 +26,7 @@ export function rowsToChange(
 ): Row[] {
   const found: Row[] = [];
   let bytes = 0;
-  for (const { row } of selected(collection, selection, 0, limit, limited(body))) {
+  for (const { row } of selected(collection, selection, 0, limit, scanStats(body))) {
     found.push(bytes < HELD_BYTES ? row : { rid: row.rid, doc: undefined as never });
     bytes += row.doc.length;
   }

@@ -257,7 +257,7 @@ Deno.test("aggregate(): what is wrong is refused with the server's codes", async
   await using it = await setup();
   const c = it.client.db(it.name).collection<Any>("c");
   await c.insertOne({ a: "x" });
-  const code = async (...stages: Any[]) => {
+  const errorCode = async (...stages: Any[]) => {
     try {
       await c.aggregate(stages).toArray();
     } catch (error) {
@@ -265,11 +265,11 @@ Deno.test("aggregate(): what is wrong is refused with the server's codes", async
     }
     return 0;
   };
-  assert.equal(await code({ $nope: 1 }), 40324);
-  assert.equal(await code({ $match: {}, $sort: { a: 1 } }), 40323);
-  assert.equal(await code({ $out: "x" }, { $match: {} }), 40601);
-  assert.equal(await code({ $project: { a: { $nope: 1 } } }), 31325);
-  assert.equal(await code({ $group: { n: { $sum: 1 } } }), 15955);
-  assert.equal(await code({ $limit: 0 }), 15958);
-  assert.equal(await code({ $sort: {} }), 15976);
+  assert.equal(await errorCode({ $nope: 1 }), 40324);
+  assert.equal(await errorCode({ $match: {}, $sort: { a: 1 } }), 40323);
+  assert.equal(await errorCode({ $out: "x" }, { $match: {} }), 40601);
+  assert.equal(await errorCode({ $project: { a: { $nope: 1 } } }), 31325);
+  assert.equal(await errorCode({ $group: { n: { $sum: 1 } } }), 15955);
+  assert.equal(await errorCode({ $limit: 0 }), 15958);
+  assert.equal(await errorCode({ $sort: {} }), 15976);
 });

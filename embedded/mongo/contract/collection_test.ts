@@ -1,7 +1,7 @@
 /** Kinds of collections: capped, validated, views, clustered, with a collation; as drivers observe them. @module */
 import assert from "node:assert/strict";
 import { Timestamp } from "mongodb";
-import { code, setup } from "./harness.ts";
+import { errorCode, setup } from "./harness.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any; // the tests use ids of every type
@@ -18,9 +18,9 @@ Deno.test("a capped collection keeps its newest documents, by number and by size
   assert.deepEqual((await small.find().toArray()).map(({ _id }) => _id).at(-1), 9);
   assert.ok(await small.countDocuments() <= 4);
   assert.equal(await few.isCapped(), true);
-  assert.equal(await code(db.createCollection("x", { capped: true })), 72);
-  assert.equal(await code(db.createCollection("x", { size: 5 })), 72);
-  assert.equal(await code(db.createCollection("few", { capped: true, size: 5 })), 48);
+  assert.equal(await errorCode(db.createCollection("x", { capped: true })), 72);
+  assert.equal(await errorCode(db.createCollection("x", { size: 5 })), 72);
+  assert.equal(await errorCode(db.createCollection("few", { capped: true, size: 5 })), 48);
 });
 
 Deno.test("a tailable cursor goes on when documents come, and ends when it is overtaken", async () => {
@@ -34,11 +34,11 @@ Deno.test("a tailable cursor goes on when documents come, and ends when it is ov
   await c.insertOne({ _id: 2 });
   assert.equal((await next)._id, 2);
   await c.insertMany([{ _id: 3 }, { _id: 4 }, { _id: 5 }, { _id: 6 }]);
-  assert.equal(await code(cursor.next()), 136);
+  assert.equal(await errorCode(cursor.next()), 136);
   const plain = db.collection("plain");
   await plain.insertOne({});
-  assert.equal(await code(plain.find({}, { tailable: true }).next()), 2);
-  assert.equal(await code(db.command({ find: "c", awaitData: true })), 9);
+  assert.equal(await errorCode(plain.find({}, { tailable: true }).next()), 2);
+  assert.equal(await errorCode(db.command({ find: "c", awaitData: true })), 9);
 });
 
 Deno.test("a validator refuses documents, and says which clause they break", async () => {
@@ -53,12 +53,15 @@ Deno.test("a validator refuses documents, and says which clause they break", asy
     assert.equal(error.errInfo.details.operatorName, "$jsonSchema");
     return true;
   });
-  assert.equal(await code(c.updateOne({ _id: 1 }, { $set: { n: "x" } })), 121);
-  assert.equal(await code(c.updateOne({ _id: 3 }, { $set: { n: "x" } }, { upsert: true })), 121);
-  assert.equal(await code(c.findOneAndReplace({ _id: 1 }, { n: "x" })), 121);
+  assert.equal(await errorCode(c.updateOne({ _id: 1 }, { $set: { n: "x" } })), 121);
+  assert.equal(
+    await errorCode(c.updateOne({ _id: 3 }, { $set: { n: "x" } }, { upsert: true })),
+    121,
+  );
+  assert.equal(await errorCode(c.findOneAndReplace({ _id: 1 }, { n: "x" })), 121);
   await c.insertOne({ _id: 2 }, { bypassDocumentValidation: true });
   // Moderate: what was wrong before may be changed.
-  assert.equal(await code(c.updateOne({ _id: 2 }, { $set: { m: 1 } })), 121);
+  assert.equal(await errorCode(c.updateOne({ _id: 2 }, { $set: { m: 1 } })), 121);
   await db.command({ collMod: "c", validationLevel: "moderate" });
   await c.updateOne({ _id: 2 }, { $set: { m: 1 } });
   await db.command({
@@ -96,10 +99,10 @@ Deno.test("a view shows its pipeline's results, and refuses writes", async () =>
   assert.deepEqual(await big.aggregate([{ $count: "k" }]).toArray(), [{ k: 3 }]);
   const batches = big.find({}, { batchSize: 1 });
   assert.equal((await batches.toArray()).length, 3);
-  assert.equal(await code(big.insertOne({ _id: 9 })), 166);
-  assert.equal(await code(big.updateOne({}, { $set: { a: 1 } })), 166);
-  assert.equal(await code(big.deleteOne({})), 166);
-  assert.equal(await code(big.createIndex({ a: 1 })), 166);
+  assert.equal(await errorCode(big.insertOne({ _id: 9 })), 166);
+  assert.equal(await errorCode(big.updateOne({}, { $set: { a: 1 } })), 166);
+  assert.equal(await errorCode(big.deleteOne({})), 166);
+  assert.equal(await errorCode(big.createIndex({ a: 1 })), 166);
   const listed = await db.listCollections({ name: "big" }).toArray();
   assert.equal(listed[0]!.type, "view");
   await big.drop();
@@ -163,14 +166,14 @@ Deno.test("a collation compares strings as a language does: filter, sort, group,
   const index = (await own.indexes()).find(({ name }) => name === "s_1")!;
   assert.equal(index.collation!.strength, 2);
   assert.equal(await own.countDocuments({ s: "AB" }), 1);
-  assert.equal(await code(c.find({}, { collation: { locale: "nonesuch" } }).toArray()), 2);
+  assert.equal(await errorCode(c.find({}, { collation: { locale: "nonesuch" } }).toArray()), 2);
   assert.equal(
-    await code(c.find({}, { collation: { locale: "de", strength: 9 as 1 } }).toArray()),
+    await errorCode(c.find({}, { collation: { locale: "de", strength: 9 as 1 } }).toArray()),
     2,
   );
   if (!it.embedded) return;
   const unique = own.createIndex({ u: 1 }, { unique: true });
-  assert.equal(await code(unique), 238); // the keys hold strings by their bytes
+  assert.equal(await errorCode(unique), 238); // the keys hold strings by their bytes
 });
 
 Deno.test("hint, min, max, returnKey and showRecordId read along an index", async () => {
@@ -182,13 +185,13 @@ Deno.test("hint, min, max, returnKey and showRecordId read along an index", asyn
   assert.deepEqual((await c.find().hint({ n: 1 }).toArray()).map(({ n }) => n), [6, 7, 8, 9]);
   const between = c.find().hint({ n: 1 }).min({ n: 7 }).max({ n: 9 });
   assert.deepEqual((await between.toArray()).map(({ n }) => n), [7, 8]);
-  assert.equal(await code(c.find().min({ n: 7 }).toArray()), 51173);
-  assert.equal(await code(c.find().hint({ n: 1 }).min({ m: 7 }).toArray()), 51174);
-  assert.equal(await code(c.find().hint("none").toArray()), 2);
+  assert.equal(await errorCode(c.find().min({ n: 7 }).toArray()), 51173);
+  assert.equal(await errorCode(c.find().hint({ n: 1 }).min({ m: 7 }).toArray()), 51174);
+  assert.equal(await errorCode(c.find().hint("none").toArray()), 2);
   assert.deepEqual(await c.find({ n: { $gt: 8 } }).returnKey(true).toArray(), [{ n: 9 }]);
   assert.ok("$recordId" in (await c.findOne({}, { showRecordId: true })));
-  assert.equal(await code(c.insertOne({ h: [1] })), 16766);
-  assert.equal(await code(c.createIndex({ u: "hashed" }, { unique: true })), 16764);
+  assert.equal(await errorCode(c.insertOne({ h: [1] })), 16766);
+  assert.equal(await errorCode(c.createIndex({ u: "hashed" }, { unique: true })), 16764);
 });
 
 Deno.test("collMod makes an index unique once nothing is in its way", async () => {
@@ -199,9 +202,9 @@ Deno.test("collMod makes an index unique once nothing is in its way", async () =
   await c.createIndex({ x: 1 });
   const index = (change: Any) =>
     db.command({ collMod: "c", index: { keyPattern: { x: 1 }, ...change } });
-  assert.equal(await code(index({ unique: true })), 72);
+  assert.equal(await errorCode(index({ unique: true })), 72);
   await index({ prepareUnique: true });
-  assert.equal(await code(c.insertOne({ x: 1 })), 11000);
+  assert.equal(await errorCode(c.insertOne({ x: 1 })), 11000);
   await assert.rejects(index({ unique: true }), (error: Any) => {
     assert.equal(error.code, 359);
     assert.deepEqual(error.errorResponse.violations, [{ ids: [1, 2] }]);
@@ -245,12 +248,15 @@ Deno.test("sessions, statistics and the stable API answer as a server's", async 
   );
   assert.ok((await db.listCollections().toArray()).every((one: Any) => one.info.uuid));
   const api = { apiVersion: "1", apiStrict: true };
-  assert.equal(await code(db.command({ distinct: "c", key: "x", ...api })), 323);
+  assert.equal(await errorCode(db.command({ distinct: "c", key: "x", ...api })), 323);
   assert.equal((await db.command({ ping: 1, ...api })).ok, 1);
-  assert.equal(await code(db.command({ ping: 1, apiVersion: "2" })), 322);
-  assert.equal(await code(db.command({ ping: 1, apiStrict: true })), 4886600);
-  assert.equal(await code(admin.command({ configureFailPoint: "failCommand", mode: "off" })), 59);
-  assert.equal(await code(admin.command({ replSetGetStatus: 1 })), 76);
+  assert.equal(await errorCode(db.command({ ping: 1, apiVersion: "2" })), 322);
+  assert.equal(await errorCode(db.command({ ping: 1, apiStrict: true })), 4886600);
+  assert.equal(
+    await errorCode(admin.command({ configureFailPoint: "failCommand", mode: "off" })),
+    59,
+  );
+  assert.equal(await errorCode(admin.command({ replSetGetStatus: 1 })), 76);
   const letters = await c.aggregate([{ $match: { $expr: { $eq: ["$x", "$$want"] } } }], {
     let: { want: { $add: [1, 1] } },
   }).toArray();

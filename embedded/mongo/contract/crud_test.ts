@@ -13,7 +13,7 @@ import {
   ObjectId,
   Timestamp,
 } from "mongodb";
-import { code, setup } from "./harness.ts";
+import { errorCode, setup } from "./harness.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any; // the tests use ids of every type
@@ -38,7 +38,7 @@ Deno.test("an unknown command is error 59, an unknown field 40415", async () => 
     codeName: "CommandNotFound",
     message: /^no such command: 'noSuchThing'/,
   });
-  assert.equal(await code(db.command({ find: "c", noSuchField: 1 })), 40415);
+  assert.equal(await errorCode(db.command({ find: "c", noSuchField: 1 })), 40415);
 });
 
 Deno.test("insertMany() unordered stores all but the duplicates and names each by its index", async () => {
@@ -149,7 +149,7 @@ Deno.test("a killed or forgotten cursor is error 43", async () => {
   assert.notEqual(Number(id), 0);
   const killed = await db.command({ killCursors: "c", cursors: [id] });
   assert.equal(killed.cursorsKilled.length, 1);
-  assert.equal(await code(db.command({ getMore: id, collection: "c" })), 43);
+  assert.equal(await errorCode(db.command({ getMore: id, collection: "c" })), 43);
 });
 
 Deno.test("query operators match as the manual says", async () => {
@@ -192,10 +192,10 @@ Deno.test("query operators match as the manual says", async () => {
     await ids({ $expr: { $gt: ["$_id", { $size: { $ifNull: ["$items", []] } }] } }),
     [2, 3, 4],
   );
-  assert.equal(await code(c.find({ a: { $nope: 1 } }).toArray()), 2);
-  assert.equal(await code(c.find({ $nope: 1 }).toArray()), 2);
-  assert.equal(await code(c.find({ $or: [] }).toArray()), 2);
-  assert.equal(await code(c.find({ a: { $in: 1 } }).toArray()), 2);
+  assert.equal(await errorCode(c.find({ a: { $nope: 1 } }).toArray()), 2);
+  assert.equal(await errorCode(c.find({ $nope: 1 }).toArray()), 2);
+  assert.equal(await errorCode(c.find({ $or: [] }).toArray()), 2);
+  assert.equal(await errorCode(c.find({ a: { $in: 1 } }).toArray()), 2);
 });
 
 Deno.test("bulkWrite() counts what each statement did, and keeps the index of a failure", async () => {
@@ -228,7 +228,7 @@ Deno.test("a document above 16 MiB is refused, and the connection goes on", asyn
   const db = it.client.db(it.name);
   await db.collection<Any>("c").insertOne({ _id: 1, s: "x".repeat(16777216 - 1000) });
   const grow = db.collection<Any>("c").updateOne({ _id: 1 }, { $set: { t: "y".repeat(2000) } });
-  assert.ok([10334, 17419, 17280].includes(await code(grow)));
+  assert.ok([10334, 17419, 17280].includes(await errorCode(grow)));
   assert.equal(await db.collection<Any>("c").countDocuments({ t: { $exists: true } }), 0);
 });
 
@@ -245,9 +245,9 @@ Deno.test("transactions and waiting for replicas are refused on a standalone ser
   if (!it.embedded) return; // another deployment may well have them
   const db = it.client.db(it.name);
   assert.equal(
-    await code(db.command({ insert: "c", documents: [{}], writeConcern: { w: 2 } })),
+    await errorCode(db.command({ insert: "c", documents: [{}], writeConcern: { w: 2 } })),
     2,
   );
   const transaction = { txnNumber: Long.fromNumber(1), autocommit: false, startTransaction: true };
-  assert.equal(await code(db.command({ insert: "c", documents: [{}], ...transaction })), 20);
+  assert.equal(await errorCode(db.command({ insert: "c", documents: [{}], ...transaction })), 20);
 });

@@ -115,7 +115,7 @@ export async function until(
 }
 
 /** The code of the error that work ends in; throws when it ends well, or in another than the server's. */
-export async function code(work: Promise<unknown>): Promise<number> {
+export async function errorCode(work: Promise<unknown>): Promise<number> {
   try {
     await work;
   } catch (error) {

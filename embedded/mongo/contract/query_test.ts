@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 // The driver's own classes: its copy of `bson` is another one than ours.
 import { BSONRegExp, Decimal128, Double, Int32, Long, MaxKey, MinKey, Timestamp } from "mongodb";
-import { code, setup } from "./harness.ts";
+import { errorCode, setup } from "./harness.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any; // the tests use ids of every type
@@ -228,5 +228,5 @@ Deno.test("queries that cannot be are refused with the server's codes", async ()
       [{ $jsonSchema: { required: [] } }, 9],
       [{ $jsonSchema: { required: 1 } }, 14],
     ] as [Any, number][]
-  ) assert.equal(await code(c.find(filter).toArray()), expected, JSON.stringify(filter));
+  ) assert.equal(await errorCode(c.find(filter).toArray()), expected, JSON.stringify(filter));
 });

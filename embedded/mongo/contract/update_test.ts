@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 // The driver's own classes: its copy of `bson` is another one than ours.
 import { type Document, Double, Int32, Long } from "mongodb";
-import { code, setup } from "./harness.ts";
+import { errorCode, setup } from "./harness.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any; // the tests use ids of every type
@@ -79,7 +79,7 @@ Deno.test("updates that cannot be are refused with the server's codes, and chang
   const doc = { _id: 1, s: "x", list: [1], o: { a: 1 } };
   await c.insertOne(doc);
   const refused = (update: Document, options = {}) =>
-    code(c.updateOne({ _id: 1 }, update, options));
+    errorCode(c.updateOne({ _id: 1 }, update, options));
   assert.equal(await refused({ $inc: { s: 1 } }), 14);
   assert.equal(await refused({ $inc: { n: "1" } }), 14);
   assert.equal(await refused({ $push: { s: 1 } }), 2);
@@ -92,7 +92,7 @@ Deno.test("updates that cannot be are refused with the server's codes, and chang
   assert.equal(await refused({ $set: { "list.$": 1 } }), 2);
   assert.equal(await refused({ $set: { "list.$[e]": 1 } }), 2);
   assert.equal(await refused({ $set: { q: 1 } }, { arrayFilters: [{ e: 1 }] }), 9);
-  assert.equal(await code(c.replaceOne({ _id: 1 }, { _id: 2 })), 66);
+  assert.equal(await errorCode(c.replaceOne({ _id: 1 }, { _id: 2 })), 66);
   assert.deepEqual(await c.find().toArray(), [doc]);
 });
 
@@ -270,7 +270,7 @@ Deno.test("updates that conflict or cannot be have the server's codes", async ()
     ] as [Any, number, Any?][]
   ) {
     assert.equal(
-      await code(c.updateOne({ _id: 1 }, update, options)),
+      await errorCode(c.updateOne({ _id: 1 }, update, options)),
       expected,
       JSON.stringify(update),
     );

@@ -194,7 +194,7 @@ const isIn: Operator = (obj, expr, options) => {
 };
 
 /** A value as mingo's own operators take it: JavaScript numbers only. */
-export function plain(value: unknown): unknown {
+function plain(value: unknown): unknown {
   if (typeof value === "bigint" || value instanceof Double || value instanceof Decimal128) {
     return toNumber(value);
   }
@@ -214,17 +214,19 @@ function unboxed(operator: Operator, isDouble: boolean): Operator {
   };
 }
 
-function conversion(name: string, convert: (value: unknown) => unknown): Operator {
+function notConverted(value: unknown, name: string): CommandError {
+  return new CommandError(
+    "ConversionFailure",
+    `Failed to convert ${typeName(value)} to ${name} in $convert with no onError value`,
+  );
+}
+
+function conversion(name: string): Operator {
   return (obj, expr, options) => {
     const [value] = operands(obj, expr, options);
     if (isMissing(value)) return null;
-    const result = convert(value);
-    if (result === undefined) {
-      throw new CommandError(
-        "ConversionFailure",
-        `Failed to convert ${typeName(value)} to ${name} in $convert with no onError value`,
-      );
-    }
+    const result = CONVERSIONS[name]!(value);
+    if (result === undefined) throw notConverted(value, name);
     return result;
   };
 }
@@ -235,27 +237,22 @@ const convert: Operator = (obj, expr, options) => {
   const to = evalExpr(obj, expr.to, options) as unknown;
   const wanted = isDoc(to) ? to.type : to;
   const name = isNum(wanted) ? CONVERSION_CODES[toNumber(wanted)] : wanted as string;
-  const work = name !== undefined && Object.hasOwn(CONVERSIONS, name)
-    ? CONVERSIONS[name]
-    : undefined;
-  if (!work) throw new CommandError("BadValue", `Unknown type name: ${name}`);
-  const result = work(input);
+  if (name === undefined || !Object.hasOwn(CONVERSIONS, name)) {
+    throw new CommandError("BadValue", `Unknown type name: ${name}`);
+  }
+  const result = CONVERSIONS[name]!(input);
   if (result !== undefined) return result;
   if (expr.onError !== undefined) return evalExpr(obj, expr.onError, options);
-  throw new CommandError(
-    "ConversionFailure",
-    `Failed to convert ${typeName(input)} to ${name} in $convert with no onError value`,
-  );
+  throw notConverted(input, name);
 };
 
 const all = mingoExpressions as unknown as Record<string, Operator>;
+/** mingo's, which give a double. */
 const DOUBLES =
-  "$exp $ln $log $log10 $sqrt $sin $cos $tan $asin $acos $atan $atan2 $sinh $cosh $tanh"
-    .concat(" $asinh $acosh $atanh $degreesToRadians $radiansToDegrees").split(" ");
-const PLAIN = "$pow $substr $substrBytes $substrCP $arrayElemAt $bitAnd $bitOr $bitXor $bitNot"
-  .split(
-    " ",
-  );
+  ("$exp $ln $log $log10 $sqrt $sin $cos $tan $asin $acos $atan $atan2 $sinh $cosh $tanh " +
+    "$asinh $acosh $atanh $degreesToRadians $radiansToDegrees").split(" ");
+/** mingo's, which are right once they get plain numbers. */
+const PLAIN = "$pow $substr $substrBytes $substrCP $bitAnd $bitOr $bitXor $bitNot".split(" ");
 
 // A client's `{ $range: [0, 1e12] }` must not take this process's memory.
 const MAX_RANGE = 4_000_000;
@@ -271,16 +268,16 @@ const range: Operator = (obj, expr, options) => {
   return unboxed(all.$range!, false)(obj, expr, options);
 };
 
+/** Operators of mingo by name, given plain numbers; those that this version of mingo has. */
+function given(names: string[], isDouble: boolean): Record<string, Operator> {
+  const known = names.filter((name) => all[name]);
+  return Object.fromEntries(known.map((name) => [name, unboxed(all[name]!, isDouble)]));
+}
+
 /** Expression operators, by name. */
 export const expressionOperators: Record<string, Operator> = {
-  ...Object.fromEntries(
-    DOUBLES.filter((name) => all[name]).map((name) => [name, unboxed(all[name]!, true)]),
-  ),
-  ...Object.fromEntries(
-    PLAIN.filter((name) => all[name] && name !== "$arrayElemAt").map((
-      name,
-    ) => [name, unboxed(all[name]!, false)]),
-  ),
+  ...given(DOUBLES, true),
+  ...given(PLAIN, false),
   $range: range,
   $add: fold("$add", "+"),
   $multiply: fold("$multiply", "*"),
@@ -303,14 +300,14 @@ export const expressionOperators: Record<string, Operator> = {
   $type: (obj, expr, options) => typeName(evalExpr(obj, expr, options)),
   $isNumber: (obj, expr, options) => isNum(evalExpr(obj, expr, options)),
   $convert: convert,
-  $toInt: conversion("int", CONVERSIONS.int!),
-  $toLong: conversion("long", CONVERSIONS.long!),
-  $toDouble: conversion("double", CONVERSIONS.double!),
-  $toDecimal: conversion("decimal", CONVERSIONS.decimal!),
-  $toBool: conversion("bool", CONVERSIONS.bool!),
-  $toDate: conversion("date", CONVERSIONS.date!),
-  $toString: conversion("string", CONVERSIONS.string!),
-  $toObjectId: conversion("objectId", CONVERSIONS.objectId!),
+  $toInt: conversion("int"),
+  $toLong: conversion("long"),
+  $toDouble: conversion("double"),
+  $toDecimal: conversion("decimal"),
+  $toBool: conversion("bool"),
+  $toDate: conversion("date"),
+  $toString: conversion("string"),
+  $toObjectId: conversion("objectId"),
 };
 
 const mingo = mingoAccumulators as unknown as Record<

@@ -48,6 +48,10 @@ export function included(value: unknown): boolean {
   return (isNum(value) && toNumber(value) !== 0) || value === true;
 }
 
+/**
+ * Add a dotted path to a tree.
+ * @throws CommandError 31249 for one that lies within, or around, another
+ */
 export function addPath(tree: Tree, path: string): void {
   const parts = path.split(".");
   let level = tree;
@@ -73,7 +77,7 @@ export function addPath(tree: Tree, path: string): void {
   }
 }
 
-// Fields keep the document's order, not the projection's.
+/** Copy the fields of a tree from one document to another, in the order of the document, not of the projection. */
 export function include(source: Doc, tree: Tree, target: Doc): void {
   for (const name of Object.keys(source)) {
     const part = tree.get(name);
@@ -93,6 +97,7 @@ function includeBelow(value: unknown, tree: Tree): unknown {
   return target;
 }
 
+/** A copy of a document without the fields of a tree. */
 export function exclude(source: Doc, tree: Tree): Doc {
   const target: Doc = {};
   for (const name of Object.keys(source)) {

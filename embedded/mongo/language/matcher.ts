@@ -107,6 +107,10 @@ function fieldTests(path: string, condition: unknown, context: MatchContext): Pr
   });
 }
 
+/**
+ * Tests the values that a path leads to.
+ * @param expand whether an array at the end is tested element by element too
+ */
 function leaf(parts: string[], test: ValueTest, expand = true): Predicate {
   if (parts.length === 1) {
     // The commonest case, without closures per document.
@@ -219,7 +223,7 @@ function rangeTest(operator: string, operand: unknown): ValueTest {
   const nan = isNum(operand) && Number.isNaN(toNumber(operand));
   return (value) => {
     if (value === undefined) return false;
-    // Comparisons stay within one type, except with the two ends of the order.
+    // Comparisons stay withStringOrder one type, except with the two ends of the order.
     if (!any && rankOf(value) !== rank) return false;
     if (rank === RANK.number) {
       const other = Number.isNaN(toNumber(value as Num));

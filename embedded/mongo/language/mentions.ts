@@ -1,3 +1,7 @@
+/**
+ * What is used anywhere in a filter or pipeline.
+ * @module
+ */
 import { isDoc } from "../values/compare.ts";
 
 /** True when an operator or field of that name stands anywhere in a value. */

@@ -135,7 +135,10 @@ const bucket: Stage = (input, expr, options) => {
 const sortByCount: Stage = (input, expr, options) =>
   sort(group(input, { _id: expr, count: { $sum: 1 } }, options), { count: -1 }, options);
 
-/** `{ a: { b: 1 } }` is `{ "a.b": 1 }`; what is neither flag nor level is an expression. */
+/**
+ * Sort the fields of a `$project`: `{ a: { b: 1 } }` becomes the flag `a.b`; what is neither a flag nor a level of fields is
+ * an expression to compute.
+ */
 function flatten(spec: Doc, prefix: string, flags: Doc, computed: [string, unknown][]): void {
   for (const name of Object.keys(spec)) {
     const value = spec[name];
@@ -213,7 +216,7 @@ const unset: Stage = (input, expr, _options) => {
   return input.map(namedFields(Object.fromEntries(names.map((name: string) => [name, 0]))));
 };
 
-function whole(name: string, code: "Location5107201" | "Location5107200"): Stage {
+function numericStage(name: string, code: "Location5107201" | "Location5107200"): Stage {
   return (input, expr, options) => {
     const number = isNum(expr) ? toNumber(expr) : NaN;
     const least = name === "$limit" ? 1 : 0;
@@ -353,7 +356,7 @@ export const stageOperators: Record<string, Stage> = {
   $sortByCount: sortByCount,
   $project: project,
   $unset: unset,
-  $limit: whole("$limit", "Location5107201"),
-  $skip: whole("$skip", "Location5107200"),
+  $limit: numericStage("$limit", "Location5107201"),
+  $skip: numericStage("$skip", "Location5107200"),
   $lookup: lookup,
 };

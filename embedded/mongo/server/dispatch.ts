@@ -46,7 +46,7 @@ export async function dispatch(
     const result = execute(services, request, peer);
     const done = result instanceof Promise ? await result : result;
     const waiting = engine.committed();
-    // Whatever happens until it is awaited: a failed commit must not end the process as an unhandled rejection.
+    // The commit may fail before the line that awaits it; the process must not end with an unhandled rejection.
     waiting.catch(() => {});
     body = done instanceof Uint8Array ? done : encode("ok" in done ? done : { ...done, ok: OK });
     if (!request.silent) await waiting;

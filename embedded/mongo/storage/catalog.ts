@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS indexes (
   multikey INTEGER NOT NULL);
 `;
 const FORMAT = 1;
-/** No option is named so. */
+/** Where the stored options hold the UUID of their collection; no option has this name. */
 const UUID_FIELD = "$uuid";
 
 /** All that is stored. */

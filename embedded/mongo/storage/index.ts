@@ -7,7 +7,7 @@ import { CommandError } from "../errors.ts";
 import { compileFilter, type Predicate } from "../language/matcher.ts";
 import { arrayIndex, field, walkPath } from "../language/paths.ts";
 import { decodeValue, type Doc, findElement } from "../values/bson_view.ts";
-import { within } from "../values/collation.ts";
+import { withStringOrder } from "../values/collation.ts";
 import { isDoc } from "../values/compare.ts";
 import { encodeKeys } from "../values/key_encoding.ts";
 
@@ -87,8 +87,8 @@ export function rawKeys(index: Index, bytes: Uint8Array): Uint8Array[] | undefin
 
 /** The keys of a decoded document: none when sparse or partial leaves it out, several when it holds arrays. */
 export function documentKeys(index: Index, doc: Doc): Uint8Array[] {
-  // Whatever collation the write has: an entry must be found again by the same rule.
-  if (index.partial && !within(undefined, () => index.partial!(doc))) return [];
+  // By bytes, whatever collation the write has: an entry must be found again when it is to be removed.
+  if (index.partial && !withStringOrder(undefined, () => index.partial!(doc))) return [];
   checkHashed(index, doc);
   const rows = expandRows(index, doc);
   if (index.spec.sparse) {
@@ -102,7 +102,7 @@ export function documentKeys(index: Index, doc: Doc): Uint8Array[] {
   return [...keys.values()];
 }
 
-// The keys are the values themselves: they find what hashes find. What hashes cannot do is refused all the same.
+// A hashed index here holds the values themselves, which find the same documents; arrays are refused, as on the server.
 function checkHashed(index: Index, doc: Doc): void {
   const at = index.fields.findIndex((name) => index.spec.key[name] === "hashed");
   if (at < 0) return;

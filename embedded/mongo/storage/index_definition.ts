@@ -219,7 +219,7 @@ function checkExpiry(key: Doc, value: unknown): void {
   }
   const seconds = toNumber(value);
   if (seconds < 0 || seconds > 2147483647) {
-    cannot("TTL index 'expireAfterSeconds' option must be within an acceptable range");
+    cannot("TTL index 'expireAfterSeconds' option must be withStringOrder an acceptable range");
   }
   const fields = Object.keys(key);
   if (fields.length > 1) {

@@ -42,7 +42,7 @@ export function startSweeps(
  * @param now milliseconds since the epoch
  * @returns how many were removed
  */
-export function sweepExpired(catalog: Catalog, now: number = Date.now()): number {
+function sweepExpired(catalog: Catalog, now: number = Date.now()): number {
   let removed = 0;
   for (const collection of catalog.list()) {
     for (const index of collection.indexes) {

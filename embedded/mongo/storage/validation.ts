@@ -33,7 +33,7 @@ interface Rule {
 const rules = new WeakMap<Doc, Rule>();
 
 /** The check of a collection, for a write command; undefined when there is nothing to check. */
-export async function checkOf(
+export async function documentCheck(
   collection: Collection | undefined,
   body: Doc,
 ): Promise<Check | undefined> {

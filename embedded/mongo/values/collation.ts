@@ -20,7 +20,7 @@ export function activeOrder(): StringOrder | undefined {
 }
 
 /** Do something, strings compared by `order`. It must not wait: the order holds for this call only. */
-export function within<T>(order: StringOrder | undefined, work: () => T): T {
+export function withStringOrder<T>(order: StringOrder | undefined, work: () => T): T {
   const before = active;
   active = order;
   try {
@@ -30,14 +30,14 @@ export function within<T>(order: StringOrder | undefined, work: () => T): T {
   }
 }
 
-/** What an iterator yields, each step done within `order`. */
-export function* steps<T>(
+/** What an iterator yields, each step done withStringOrder `order`. */
+export function* stepsWithStringOrder<T>(
   order: StringOrder | undefined,
   source: Iterator<T, void>,
 ): Generator<T, void> {
   try {
     for (;;) {
-      const next = within(order, () => source.next());
+      const next = withStringOrder(order, () => source.next());
       if (next.done) return;
       yield next.value;
     }
