@@ -7,10 +7,10 @@
  * ```
  * @module
  */
-import { Broker as Core, type Limits } from "./broker.ts";
-import { Connection } from "./connection.ts";
-import { toBytes } from "./fields.ts";
-import { Store } from "./store.ts";
+import { Broker as Core, type Limits } from "./broker/broker.ts";
+import { Connection } from "./server/connection.ts";
+import { toBytes } from "./protocol/fields.ts";
+import { Store } from "./storage/store.ts";
 
 /** Options of `startBroker()`. */
 export interface BrokerOptions {

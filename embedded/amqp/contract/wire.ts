@@ -3,9 +3,9 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { methodById, writeMethod } from "../codec.ts";
-import { Reader, Scratch, toTable, writeUint } from "../fields.ts";
-import { type Args, frame, type MethodName } from "../spec.ts";
+import { methodById, writeMethod } from "../protocol/codec.ts";
+import { Reader, Scratch, toTable, writeUint } from "../protocol/fields.ts";
+import { type Args, frame, type MethodName } from "../protocol/spec.ts";
 import { within } from "./harness.ts";
 
 /** A frame as it came; methods are decoded. */

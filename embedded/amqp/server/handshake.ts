@@ -4,8 +4,8 @@
  */
 import { Buffer } from "node:buffer";
 import type { Connection } from "./connection.ts";
-import { Reader, type Table } from "./fields.ts";
-import { type Args, type MethodName, ProtocolError } from "./spec.ts";
+import { Reader, type Table } from "../protocol/fields.ts";
+import { type Args, type MethodName, ProtocolError } from "../protocol/spec.ts";
 
 /** What the broker proposes; a client may ask for less, not for more (RabbitMQ's defaults). */
 export const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };

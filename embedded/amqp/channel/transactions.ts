@@ -3,9 +3,9 @@
  * @module
  */
 import type { Channel, Transaction } from "./channel.ts";
-import { publishTo } from "./channel_basic.ts";
-import type { Handlers } from "./handlers.ts";
-import { ProtocolError } from "./spec.ts";
+import { publishTo } from "./basic.ts";
+import type { Handlers } from "./methods.ts";
+import { ProtocolError } from "../protocol/spec.ts";
 
 function currentTx(channel: Channel): Transaction {
   if (channel.tx) return channel.tx;

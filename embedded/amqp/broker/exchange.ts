@@ -2,10 +2,10 @@
  * Exchanges, their bindings, and the routing of a message to queues.
  * @module
  */
-import type { Table } from "./fields.ts";
+import type { Table } from "../protocol/fields.ts";
 import { checkHeadersBinding, headersMatch } from "./headers.ts";
-import type { Message } from "./message.ts";
-import type { Queue } from "./queue.ts";
+import type { Message } from "../message/message.ts";
+import type { Queue } from "../queue/queue.ts";
 import { TopicTrie } from "./topic.ts";
 
 /** The exchange types. */

@@ -3,20 +3,20 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Broker } from "./broker.ts";
-import { Channel } from "./channel.ts";
-import { publish } from "./channel_basic.ts";
-import { type Handler, handlers } from "./handlers.ts";
-import { methodById, methodId, writeMethod } from "./codec.ts";
-import { Content } from "./content.ts";
-import { writeHeartbeat } from "./delivery.ts";
-import { Reader, readLatin1, type Table, writeLatin1 } from "./fields.ts";
+import type { Broker } from "../broker/broker.ts";
+import { Channel } from "../channel/channel.ts";
+import { publish } from "../channel/basic.ts";
+import { type Handler, handlers } from "../channel/methods.ts";
+import { methodById, methodId, writeMethod } from "../protocol/codec.ts";
+import { Content } from "../message/content.ts";
+import { writeHeartbeat } from "../message/delivery.ts";
+import { Reader, readLatin1, type Table, writeLatin1 } from "../protocol/fields.ts";
 import { handshake } from "./handshake.ts";
-import { Output } from "./output.ts";
-import type { Owner, Queue } from "./queue.ts";
-import { type Args, frame, type MethodName, ProtocolError } from "./spec.ts";
+import { Output } from "../protocol/output.ts";
+import type { Owner, Queue } from "../queue/queue.ts";
+import { type Args, frame, type MethodName, ProtocolError } from "../protocol/spec.ts";
 import { isClosed, snippet } from "./socket_error.ts";
-import type { VirtualHost } from "./vhost.ts";
+import type { VirtualHost } from "../broker/vhost.ts";
 
 /** Unsent output above which nothing more is delivered to a connection, and nothing more is read from it. */
 const outputMark = 1024 * 1024;

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Buffer } from "node:buffer";
-import { readLatin1 } from "./fields.ts";
+import { readLatin1 } from "../protocol/fields.ts";
 
 /** Whether an error only says that the connection is gone. */
 export function isClosed(error: unknown): boolean {

@@ -5,15 +5,15 @@
  * connections that had something to say: commit, confirm, write.
  * @module
  */
-import type { Channel, ChannelConsumer } from "./channel.ts";
-import type { Connection } from "./connection.ts";
-import { deadMessage, isCycle } from "./dead_letter.ts";
-import { writeDeliver } from "./delivery.ts";
-import { type Table, toTable } from "./fields.ts";
-import type { Message } from "./message.ts";
-import { restoreMessage } from "./message.ts";
-import type { DeathReason, Entry, Queue } from "./queue.ts";
-import { adopt, type Store, type StoredEntry } from "./store.ts";
+import type { Channel, ChannelConsumer } from "../channel/channel.ts";
+import type { Connection } from "../server/connection.ts";
+import { deadMessage, isCycle } from "../queue/dead_letter.ts";
+import { writeDeliver } from "../message/delivery.ts";
+import { type Table, toTable } from "../protocol/fields.ts";
+import type { Message } from "../message/message.ts";
+import { restoreMessage } from "../message/message.ts";
+import type { DeathReason, Entry, Queue } from "../queue/queue.ts";
+import { adopt, type Store, type StoredEntry } from "../storage/store.ts";
 import { VirtualHost, type VirtualHostHost } from "./vhost.ts";
 
 /** Bytes that a message costs beyond its own, as measured with a million of them. */

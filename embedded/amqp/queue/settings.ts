@@ -3,9 +3,9 @@
  * (RabbitMQ: "Queues, optional arguments").
  * @module
  */
-import { type Field, type Table, typeNames } from "./fields.ts";
-import { erlang } from "./headers.ts";
-import { ProtocolError } from "./spec.ts";
+import { type Field, type Table, typeNames } from "../protocol/fields.ts";
+import { erlang } from "../broker/headers.ts";
+import { ProtocolError } from "../protocol/spec.ts";
 
 /** What a queue does with its arguments. */
 export interface QueueSettings {

@@ -3,10 +3,10 @@
  * @module
  */
 import { Deque, Heap } from "./deque.ts";
-import type { Binding } from "./exchange.ts";
-import type { Table } from "./fields.ts";
-import type { Message } from "./message.ts";
-import type { QueueSettings } from "./queue_args.ts";
+import type { Binding } from "../broker/exchange.ts";
+import type { Table } from "../protocol/fields.ts";
+import type { Message } from "../message/message.ts";
+import type { QueueSettings } from "./settings.ts";
 
 /** Why a message is dead-lettered, as the x-death header names it. */
 export type DeathReason = "expired" | "rejected" | "maxlen" | "delivery_limit";

@@ -3,12 +3,17 @@
  * @module
  */
 import type { Channel } from "./channel.ts";
-import { type Destination, Exchange, type ExchangeType, exchangeTypes } from "./exchange.ts";
-import { type Table, typeNames } from "./fields.ts";
-import type { Handlers } from "./handlers.ts";
-import { type Owner, Queue } from "./queue.ts";
-import { assertSame, assertSameArg, comparedArguments, parseQueueArgs } from "./queue_args.ts";
-import { type Args, ProtocolError } from "./spec.ts";
+import {
+  type Destination,
+  Exchange,
+  type ExchangeType,
+  exchangeTypes,
+} from "../broker/exchange.ts";
+import { type Table, typeNames } from "../protocol/fields.ts";
+import type { Handlers } from "./methods.ts";
+import { type Owner, Queue } from "../queue/queue.ts";
+import { assertSame, assertSameArg, comparedArguments, parseQueueArgs } from "../queue/settings.ts";
+import { type Args, ProtocolError } from "../protocol/spec.ts";
 
 /** The pseudo-queue of direct reply-to (RabbitMQ "Direct Reply-to"). */
 export const replyQueue = "amq.rabbitmq.reply-to";

@@ -3,13 +3,13 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { Reader, writeLatin1 } from "./fields.ts";
+import { Reader, writeLatin1 } from "../protocol/fields.ts";
 import {
   decodeProperties,
   encodeProperties,
   type Properties,
   scanProperties,
-} from "./properties.ts";
+} from "../protocol/properties.ts";
 
 /** Small messages share blocks of this size: a buffer of its own for each would cost more than its bytes. */
 const blockSize = 16 * 1024;

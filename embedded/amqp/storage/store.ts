@@ -5,8 +5,8 @@
  * @module
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import type { Message } from "./message.ts";
-import type { Entry, Queue } from "./queue.ts";
+import type { Message } from "../message/message.ts";
+import type { Entry, Queue } from "../queue/queue.ts";
 
 /** A durable entity as it is stored; `kind` and `name` tell which. */
 export interface Entity {

@@ -3,10 +3,10 @@
  * @module
  */
 import type { Channel } from "./channel.ts";
-import { basicHandlers } from "./channel_basic.ts";
-import { topologyHandlers } from "./channel_topology.ts";
-import { transactionHandlers } from "./channel_tx.ts";
-import { type Args, type MethodName, ProtocolError } from "./spec.ts";
+import { basicHandlers } from "./basic.ts";
+import { topologyHandlers } from "./topology.ts";
+import { transactionHandlers } from "./transactions.ts";
+import { type Args, type MethodName, ProtocolError } from "../protocol/spec.ts";
 
 /** Carries a method out; throws a ProtocolError to close the channel or the connection. */
 export type Handler<N extends MethodName> = (channel: Channel, args: Args<N>) => void;

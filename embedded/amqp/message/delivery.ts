@@ -3,11 +3,11 @@
  * @module
  */
 import type { Buffer } from "node:buffer";
-import { writeMethod } from "./codec.ts";
-import { writeLatin1, writeUint } from "./fields.ts";
+import { writeMethod } from "../protocol/codec.ts";
+import { writeLatin1, writeUint } from "../protocol/fields.ts";
 import type { Message } from "./message.ts";
-import type { Output } from "./output.ts";
-import { basicClass, frame, methods } from "./spec.ts";
+import type { Output } from "../protocol/output.ts";
+import { basicClass, frame, methods } from "../protocol/spec.ts";
 
 /** Body frames larger than this are handed to the socket as they are, not copied. */
 const copyLimit = 8 * 1024;

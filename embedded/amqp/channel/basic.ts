@@ -3,14 +3,14 @@
  * @module
  */
 import { type Channel, ChannelConsumer, outgoing } from "./channel.ts";
-import { expandName, findExchange, findQueue, replyQueue } from "./channel_topology.ts";
-import { checkExpiration, type Content, withReplyTo } from "./content.ts";
-import { writeGetOk, writeReturn } from "./delivery.ts";
-import { type Table, typeNames } from "./fields.ts";
-import type { Handlers } from "./handlers.ts";
-import type { Message } from "./message.ts";
-import type { Queue } from "./queue.ts";
-import { type Args, ProtocolError } from "./spec.ts";
+import { expandName, findExchange, findQueue, replyQueue } from "./topology.ts";
+import { checkExpiration, type Content, withReplyTo } from "../message/content.ts";
+import { writeGetOk, writeReturn } from "../message/delivery.ts";
+import { type Table, typeNames } from "../protocol/fields.ts";
+import type { Handlers } from "./methods.ts";
+import type { Message } from "../message/message.ts";
+import type { Queue } from "../queue/queue.ts";
+import { type Args, ProtocolError } from "../protocol/spec.ts";
 
 /** Carry out a basic.publish whose content is complete. @throws ProtocolError as RabbitMQ refuses it. */
 export function publish(channel: Channel, content: Content): void {

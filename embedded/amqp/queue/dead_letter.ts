@@ -2,9 +2,9 @@
  * What becomes of a message that is dead-lettered (RabbitMQ "Dead Letter Exchanges").
  * @module
  */
-import type { Field, Table } from "./fields.ts";
-import type { Message } from "./message.ts";
-import { headerKeys } from "./properties.ts";
+import type { Field, Table } from "../protocol/fields.ts";
+import type { Message } from "../message/message.ts";
+import { headerKeys } from "../protocol/properties.ts";
 import type { DeathReason, Queue } from "./queue.ts";
 
 /** The message to publish to `exchange` in place of one that died in `queue`, with its x-death header brought up to date. */

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { Message } from "./message.ts";
+import { Message } from "../message/message.ts";
 import { type Consumer, type Entry, Queue, type QueueHost } from "./queue.ts";
-import { parseQueueArgs } from "./queue_args.ts";
-import type { Field, Table } from "./fields.ts";
+import { parseQueueArgs } from "./settings.ts";
+import type { Field, Table } from "../protocol/fields.ts";
 
 /** A queue whose clock the test sets, and how many of its messages died. */
 function setup(args: Record<string, string | number>) {

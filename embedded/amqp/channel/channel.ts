@@ -2,17 +2,17 @@
  * A channel: what its client has in hand, and what was promised to it.
  * @module
  */
-import type { Broker } from "./broker.ts";
-import { writeMethod } from "./codec.ts";
-import type { Connection } from "./connection.ts";
-import type { Content } from "./content.ts";
-import { writeConfirm, writeDeliver } from "./delivery.ts";
-import { Deque } from "./deque.ts";
-import type { Field, Table } from "./fields.ts";
-import type { Message } from "./message.ts";
-import type { Consumer, Entry, Queue } from "./queue.ts";
-import { type Args, type MethodName, ProtocolError } from "./spec.ts";
-import type { VirtualHost } from "./vhost.ts";
+import type { Broker } from "../broker/broker.ts";
+import { writeMethod } from "../protocol/codec.ts";
+import type { Connection } from "../server/connection.ts";
+import type { Content } from "../message/content.ts";
+import { writeConfirm, writeDeliver } from "../message/delivery.ts";
+import { Deque } from "../queue/deque.ts";
+import type { Field, Table } from "../protocol/fields.ts";
+import type { Message } from "../message/message.ts";
+import type { Consumer, Entry, Queue } from "../queue/queue.ts";
+import { type Args, type MethodName, ProtocolError } from "../protocol/spec.ts";
+import type { VirtualHost } from "../broker/vhost.ts";
 
 /** A delivery that waits for its acknowledgement; `consumer` is undefined for basic.get. */
 export interface Unacked {

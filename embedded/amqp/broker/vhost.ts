@@ -3,11 +3,11 @@
  * @module
  */
 import { type Binding, type Destination, Exchange, type ExchangeType, route } from "./exchange.ts";
-import { type Table, tableBytes, tableOf } from "./fields.ts";
-import type { Message } from "./message.ts";
-import { Queue, type QueueHost } from "./queue.ts";
-import { parseQueueArgs } from "./queue_args.ts";
-import type { Entity, Store } from "./store.ts";
+import { type Table, tableBytes, tableOf } from "../protocol/fields.ts";
+import type { Message } from "../message/message.ts";
+import { Queue, type QueueHost } from "../queue/queue.ts";
+import { parseQueueArgs } from "../queue/settings.ts";
+import type { Entity, Store } from "../storage/store.ts";
 
 /** The exchanges that every virtual host has (spec 3.1.3; RabbitMQ adds the tracing exchange). */
 const predeclared: [name: string, type: ExchangeType, internal: boolean][] = [

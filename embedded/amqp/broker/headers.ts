@@ -2,8 +2,8 @@
  * Matching of headers bindings (spec 3.1.3.4), with RabbitMQ's `all-with-x` and `any-with-x`.
  * @module
  */
-import { type Field, type Table, typeNames } from "./fields.ts";
-import { ProtocolError } from "./spec.ts";
+import { type Field, type Table, typeNames } from "../protocol/fields.ts";
+import { ProtocolError } from "../protocol/spec.ts";
 
 const kinds = ["all", "any", "all-with-x", "any-with-x"];
 
