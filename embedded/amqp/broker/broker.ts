@@ -5,16 +5,14 @@
  * connections that had something to say: commit, confirm, write.
  * @module
  */
-import type { Channel, ChannelConsumer } from "../channel/channel.ts";
-import type { Connection } from "../server/connection.ts";
 import { deadMessage, isCycle } from "../queue/dead_letter.ts";
-import { writeDeliver } from "../message/delivery.ts";
 import { type Table, toTable } from "../protocol/fields.ts";
+import type { Output } from "../protocol/output.ts";
 import type { Message } from "../message/message.ts";
-import { restoreMessage } from "../message/message.ts";
 import type { DeathReason, Entry, Queue } from "../queue/queue.ts";
-import { adopt, type Store, type StoredEntry } from "../storage/store.ts";
-import { VirtualHost, type VirtualHostHost } from "./vhost.ts";
+import type { Store } from "../storage/store.ts";
+import { restore } from "./restore.ts";
+import { type TopologyHost, VirtualHost } from "./vhost.ts";
 
 /** Bytes that a message costs beyond its own, as measured with a million of them. */
 const messageOverhead = 450;
@@ -38,6 +36,26 @@ export interface Limits {
   consumerTimeout: number;
 }
 
+/** A connection as the broker sees it. */
+export interface Client {
+  readonly output: Output;
+  /** The end of a turn: confirm what was published and send what was written. @param stored Whether all is committed */
+  finishTurn(stored: boolean): void;
+  /** Memory is there again. */
+  unblock(): void;
+  /** A second has passed. @param now Epoch milliseconds */
+  tick(now: number): void;
+  /** Close with 320 CONNECTION_FORCED. */
+  shutDown(reason: string): void;
+  /** The connection is over: give everything back. */
+  end(): void;
+}
+
+/** Who waits for direct replies. */
+export interface ReplyConsumer {
+  deliverReply(message: Message): void;
+}
+
 interface DeadLetter {
   queue: Queue;
   message: Message;
@@ -45,20 +63,19 @@ interface DeadLetter {
 }
 
 /** The state that connections share: virtual hosts, memory, what is to be committed and sent. */
-export class Broker implements VirtualHostHost {
+export class Broker implements TopologyHost {
   readonly vhosts = new Map<string, VirtualHost>();
-  readonly connections = new Set<Connection>();
-  /** Direct reply-to: channels by address. */
-  readonly replies = new Map<string, Channel>();
+  readonly connections = new Set<Client>();
+  /** Direct reply-to: consumers by address. */
+  readonly replies = new Map<string, ReplyConsumer>();
   readonly serverProperties: Table;
   /** Memory is short: publishers are blocked. */
   short = false;
   private memory = 0;
   private position = 0;
   private dead: DeadLetter[] = [];
-  /** Consumers whose queue is gone, not yet told of it. */
-  private cancelled: ChannelConsumer[] = [];
-  private toFlush = new Set<Connection>();
+  private afterwards_: (() => void)[] = [];
+  private toFlush = new Set<Client>();
   private turnPlanned = false;
   /** Someone waits for the commit: a publisher for his confirm. */
   private urgent = false;
@@ -97,7 +114,9 @@ export class Broker implements VirtualHostHost {
       version: rabbitVersion,
     });
     for (const name of vhosts) this.vhosts.set(name, new VirtualHost(name, this));
-    if (store_) this.restore(store_);
+    if (!store_) return;
+    this.position = restore(store_, this);
+    for (const queue of this.queues()) queue.restored();
   }
 
   get entities(): Store | undefined {
@@ -110,6 +129,10 @@ export class Broker implements VirtualHostHost {
 
   nextPosition(): number {
     return ++this.position;
+  }
+
+  private *queues(): Generator<Queue> {
+    for (const vhost of this.vhosts.values()) yield* vhost.queues.values();
   }
 
   /** A name such as `amq.gen-...` that nobody can guess. */
@@ -165,17 +188,15 @@ export class Broker implements VirtualHostHost {
     this.planTurn();
   }
 
-  /** Tell a consumer that its queue is gone, after the current method: the answer to queue.delete comes first. */
-  cancelLater(consumer: ChannelConsumer): void {
-    this.cancelled.push(consumer);
+  /** Do something after the current method, whose answer comes first. */
+  afterwards(action: () => void): void {
+    this.afterwards_.push(action);
     this.planTurn();
   }
 
   /** What follows from a method; called after each, not within it. */
   afterMethod(): void {
-    if (this.cancelled.length > 0) {
-      for (const consumer of this.cancelled.splice(0)) consumer.channel.tellCancelled(consumer.tag);
-    }
+    if (this.afterwards_.length > 0) { for (const action of this.afterwards_.splice(0)) action(); }
     if (this.dead.length > 0) this.settleDead();
   }
 
@@ -198,20 +219,7 @@ export class Broker implements VirtualHostHost {
 
   /** Deliver a direct reply, if its requester is still there. */
   reply(address: string, message: Message): void {
-    const channel = this.replies.get(address);
-    if (!channel?.reply || !channel.connection.writable) return;
-    const { connection, reply } = channel;
-    const tag = channel.nextTag(undefined, undefined);
-    writeDeliver(
-      connection.output,
-      channel.id,
-      reply.tag,
-      tag,
-      false,
-      message,
-      connection.frameMax,
-    );
-    connection.touched();
+    this.replies.get(address)?.deliverReply(message);
   }
 
   removeQueue(queue: Queue): void {
@@ -230,7 +238,7 @@ export class Broker implements VirtualHostHost {
     this.urgent = true;
   }
 
-  flushLater(connection: Connection): void {
+  flushLater(connection: Client): void {
     this.toFlush.add(connection);
     this.planTurn();
   }
@@ -263,7 +271,8 @@ export class Broker implements VirtualHostHost {
     return true;
   }
 
-  private commit(): boolean {
+  /** Commit at once, also in the middle of a turn. @returns false when the disk refuses */
+  commit(): boolean {
     clearTimeout(this.lazyTimer);
     this.lazyTimer = undefined;
     this.urgent = this.changing = false;
@@ -276,14 +285,9 @@ export class Broker implements VirtualHostHost {
     }
   }
 
-  /** Commit at once, in the middle of a turn. */
-  commitNow(then: (stored: boolean) => void): void {
-    then(this.commit());
-  }
-
   // ---- connections
 
-  forget(connection: Connection): void {
+  forget(connection: Client): void {
     this.connections.delete(connection);
     this.afterMethod();
   }
@@ -303,64 +307,7 @@ export class Broker implements VirtualHostHost {
     for (const connection of [...this.connections]) connection.end();
     this.turn();
     clearTimeout(this.lazyTimer);
-    for (const vhost of this.vhosts.values()) {
-      for (const queue of vhost.queues.values()) queue.stop();
-    }
+    for (const queue of this.queues()) queue.stop();
     this.store_?.close();
-  }
-
-  // ---- restart
-
-  private restore(store: Store): void {
-    const queues = new Map<number, Queue>();
-    for (const entity of store.loadEntities()) {
-      const name = entity.name.slice(0, entity.name.indexOf("\0"));
-      let vhost = this.vhosts.get(name);
-      if (!vhost) this.vhosts.set(name, vhost = new VirtualHost(name, this));
-      vhost.restore(entity);
-    }
-    for (const vhost of this.vhosts.values()) {
-      for (const queue of vhost.queues.values()) {
-        queues.set(queue.id, queue);
-        this.position = Math.max(this.position, queue.id);
-      }
-    }
-    const delivered = store.loadDelivered();
-    for (const [id, position] of delivered) {
-      const queue = queues.get(id);
-      if (queue) queue.delivered = queue.deliveredStored = position;
-      else store.dropDelivered(id);
-      // Positions go on where they were, though the messages are gone: what is published next was never delivered.
-      this.position = Math.max(this.position, position);
-    }
-    const shared = new Map<number, Message>();
-    const lost: StoredEntry[] = [];
-    for (const stored of store.load()) {
-      this.position = Math.max(this.position, stored.position);
-      const queue = queues.get(stored.queue);
-      if (!queue) {
-        lost.push(stored);
-        continue;
-      }
-      let message = shared.get(stored.row);
-      if (!message) {
-        message = restoreMessage(stored.data, stored.properties);
-        adopt(message, stored.row, 0);
-        if (stored.row !== stored.position) shared.set(stored.row, message);
-      }
-      message.entries++;
-      this.hold(message);
-      queue.append({
-        message,
-        queue,
-        position: stored.position,
-        expires: stored.expires,
-        redelivered: stored.position <= queue.delivered,
-        returns: 0,
-        stored: 2,
-      });
-    }
-    if (lost.length > 0) store.forget(lost);
-    for (const queue of queues.values()) queue.restored();
   }
 }

@@ -105,8 +105,6 @@ export class Exchange {
   readonly kind = "exchange";
   /** Bindings from this exchange, by id. */
   readonly bindings = new Map<string, Binding>();
-  /** Bindings of other exchanges to this one. */
-  readonly inbound = new Set<Binding>();
   private readonly matcher: Matcher;
 
   constructor(
@@ -140,13 +138,11 @@ export class Exchange {
   bind(binding: Binding): void {
     this.bindings.set(binding.id, binding);
     this.matcher.add(binding);
-    binding.destination.inbound.add(binding);
   }
 
   unbind(binding: Binding): void {
     this.bindings.delete(binding.id);
     this.matcher.remove(binding);
-    binding.destination.inbound.delete(binding);
   }
 
   match(key: string, headers: () => Table): Iterable<Binding> {

@@ -2,6 +2,7 @@
  * Matching of headers bindings (spec 3.1.3.4), with RabbitMQ's `all-with-x` and `any-with-x`.
  * @module
  */
+import { erlang } from "../protocol/erlang.ts";
 import { type Field, type Table, typeNames } from "../protocol/fields.ts";
 import { ProtocolError } from "../protocol/spec.ts";
 
@@ -22,28 +23,6 @@ export function checkHeadersBinding(args: Table): void {
       "PRECONDITION_FAILED",
       `Invalid x-match field value <<"${match.v}">>; expected all, any, all-with-x, or any-with-x`,
     );
-  }
-}
-
-/** A value as Erlang's `~p` prints it, as far as error texts need it. */
-export function erlang(field: Field): string {
-  switch (field.t) {
-    case "S":
-    case "x":
-      return `<<"${field.v}">>`;
-    case "F":
-      return "[]";
-    case "V":
-      return "undefined";
-    case "d":
-    case "f":
-      return Number.isInteger(field.v) ? `${field.v}.0` : String(field.v);
-    case "A":
-      return `[${field.v.map((item) => `{${typeNames[item.t]},${erlang(item)}}`).join(",")}]`;
-    case "D":
-      return `{${field.v.join(",")}}`;
-    default:
-      return String(field.v);
   }
 }
 

@@ -24,7 +24,7 @@ const predeclared: [name: string, type: ExchangeType, internal: boolean][] = [
 const maxRoutes = 20_000;
 
 /** What a virtual host needs of the broker, beyond what its queues need. */
-export interface VirtualHostHost extends QueueHost {
+export interface TopologyHost extends QueueHost {
   readonly entities: Pick<Store, "set" | "delete"> | undefined;
   /** An entity changed: commit before anything more is sent. */
   changed(): void;
@@ -34,11 +34,13 @@ export interface VirtualHostHost extends QueueHost {
 export class VirtualHost {
   readonly exchanges = new Map<string, Exchange>();
   readonly queues = new Map<string, Queue>();
+  /** Bindings by what they lead to. */
+  private readonly inbound = new Map<Destination, Set<Binding>>();
   private routes = new Map<Exchange, Map<string, readonly Queue[]>>();
   private routeCount = 0;
 
   /** @param name The name as a binary string. */
-  constructor(readonly name: string, private readonly host: VirtualHostHost) {
+  constructor(readonly name: string, private readonly host: TopologyHost) {
     for (const [exchange, type, internal] of predeclared) {
       this.exchanges.set(
         exchange,
@@ -80,7 +82,7 @@ export class VirtualHost {
     this.exchanges.delete(exchange.name);
     this.forgetRoutes();
     for (const binding of exchange.bindings.values()) this.unbind(binding);
-    for (const binding of [...exchange.inbound]) this.unbind(binding);
+    this.unbindAll(exchange);
     if (exchange.durable) this.erase("exchange", exchange.name);
   }
 
@@ -95,7 +97,7 @@ export class VirtualHost {
     if (this.queues.get(queue.name) !== queue) return 0;
     this.queues.delete(queue.name);
     this.forgetRoutes();
-    for (const binding of [...queue.inbound]) this.unbind(binding);
+    this.unbindAll(queue);
     if (queue.durable) this.erase("queue", queue.name);
     return queue.close();
   }
@@ -105,16 +107,10 @@ export class VirtualHost {
     const id = bindingId(destination, key, args);
     if (source.bindings.has(id)) return;
     const binding: Binding = { source, destination, key, args, id };
-    source.bind(binding);
+    this.connect(binding);
     this.forgetRoutes();
     if (source.durable && destination.durable) {
-      this.save("binding", source.name + "\0" + id, {
-        source: source.name,
-        kind: destination.kind,
-        destination: destination.name,
-        key,
-        args: tableBytes(args),
-      });
+      this.save("binding", source.name + "\0" + id, bindingDefinition(binding));
     }
   }
 
@@ -123,6 +119,9 @@ export class VirtualHost {
     const { source, destination } = binding;
     if (source.bindings.get(binding.id) !== binding) return;
     source.unbind(binding);
+    const inbound = this.inbound.get(destination);
+    inbound?.delete(binding);
+    if (inbound?.size === 0) this.inbound.delete(destination);
     this.forgetRoutes();
     if (source.durable && destination.durable) {
       this.erase("binding", source.name + "\0" + binding.id);
@@ -130,6 +129,21 @@ export class VirtualHost {
     if (source.autoDelete && source.bindings.size === 0) this.removeExchange(source);
   }
 
+  /** Remove all bindings that lead to a queue or an exchange. */
+  private unbindAll(destination: Destination): void {
+    for (const binding of [...this.inbound.get(destination) ?? []]) this.unbind(binding);
+  }
+
+  /** Let an exchange use a binding. */
+  private connect(binding: Binding): void {
+    const { source, destination } = binding;
+    source.bind(binding);
+    const inbound = this.inbound.get(destination);
+    if (inbound) inbound.add(binding);
+    else this.inbound.set(destination, new Set([binding]));
+  }
+
+  /** The binding of just these, if there is one. */
   findBinding(
     source: Exchange,
     destination: Destination,
@@ -152,44 +166,35 @@ export class VirtualHost {
   /** Bring back an entity that was stored. Bindings come after exchanges and queues. */
   restore({ kind, name, definition }: Entity): void {
     const own = name.slice(this.name.length + 1);
-    if (kind === "exchange") {
-      const d = definition as ReturnType<typeof exchangeDefinition>;
-      this.exchanges.set(
-        own,
-        new Exchange(this.name, own, d.type, true, d.autoDelete, d.internal, tableOf(d.args)),
-      );
-    } else if (kind === "queue") {
-      const d = definition as ReturnType<typeof queueDefinition>;
-      const args = tableOf(d.args);
-      this.queues.set(
-        own,
-        new Queue(
-          this.host,
-          d.id,
-          this.name,
-          own,
-          true,
-          d.autoDelete,
-          undefined,
-          args,
-          parseQueueArgs(own, args),
-        ),
-      );
-    } else {
-      const d = definition as {
-        source: string;
-        kind: Destination["kind"];
-        destination: string;
-        key: string;
-        args: string;
-      };
-      const source = this.exchanges.get(d.source);
-      const destination = (d.kind === "queue" ? this.queues : this.exchanges).get(d.destination);
-      if (!source || !destination) return;
-      const args = tableOf(d.args);
-      const id = bindingId(destination, d.key, args);
-      source.bind({ source, destination, key: d.key, args, id });
-    }
+    if (kind === "exchange") this.restoreExchange(own, definition as ExchangeDefinition);
+    else if (kind === "queue") this.restoreQueue(own, definition as QueueDefinition);
+    else this.restoreBinding(definition as BindingDefinition);
+  }
+
+  private restoreExchange(name: string, stored: ExchangeDefinition): void {
+    const { type, autoDelete, internal, args } = stored;
+    this.exchanges.set(
+      name,
+      new Exchange(this.name, name, type, true, autoDelete, internal, tableOf(args)),
+    );
+  }
+
+  private restoreQueue(name: string, { id, autoDelete, args: bytes }: QueueDefinition): void {
+    const args = tableOf(bytes);
+    const settings = parseQueueArgs(name, args);
+    this.queues.set(
+      name,
+      new Queue(this.host, id, this.name, name, true, autoDelete, undefined, args, settings),
+    );
+  }
+
+  private restoreBinding({ source: from, kind, destination: to, key, args }: BindingDefinition) {
+    const source = this.exchanges.get(from);
+    const destination = (kind === "queue" ? this.queues : this.exchanges).get(to);
+    if (!source || !destination) return;
+    const table = tableOf(args);
+    const id = bindingId(destination, key, table);
+    this.connect({ source, destination, key, args: table, id });
   }
 }
 
@@ -198,15 +203,40 @@ function bindingId(destination: Destination, key: string, args: Table): string {
   return [destination.kind, destination.name, key, tableBytes(sorted)].join("\0");
 }
 
-function exchangeDefinition(exchange: Exchange) {
-  return {
-    type: exchange.type,
-    autoDelete: exchange.autoDelete,
-    internal: exchange.internal,
-    args: tableBytes(exchange.args),
-  };
+/** What is stored of a durable exchange; `args` are a table's bytes. */
+interface ExchangeDefinition {
+  type: ExchangeType;
+  autoDelete: boolean;
+  internal: boolean;
+  args: string;
 }
 
-function queueDefinition(queue: Queue) {
-  return { id: queue.id, autoDelete: queue.autoDelete, args: tableBytes(queue.args) };
+function exchangeDefinition(exchange: Exchange): ExchangeDefinition {
+  const { type, autoDelete, internal, args } = exchange;
+  return { type, autoDelete, internal, args: tableBytes(args) };
+}
+
+/** What is stored of a durable queue. */
+interface QueueDefinition {
+  id: number;
+  autoDelete: boolean;
+  args: string;
+}
+
+function queueDefinition({ id, autoDelete, args }: Queue): QueueDefinition {
+  return { id, autoDelete, args: tableBytes(args) };
+}
+
+/** What is stored of a binding between durable ends. */
+interface BindingDefinition {
+  source: string;
+  kind: Destination["kind"];
+  destination: string;
+  key: string;
+  args: string;
+}
+
+function bindingDefinition({ source, destination, key, args }: Binding): BindingDefinition {
+  const { kind, name } = destination;
+  return { source: source.name, kind, destination: name, key, args: tableBytes(args) };
 }

@@ -1,80 +1,14 @@
 /**
- * Methods of the class basic.
+ * Methods of the class basic, besides basic.publish.
  * @module
  */
-import { type Channel, ChannelConsumer, outgoing } from "./channel.ts";
-import { expandName, findExchange, findQueue, replyQueue } from "./topology.ts";
-import { checkExpiration, type Content, withReplyTo } from "../message/content.ts";
-import { writeGetOk, writeReturn } from "../message/delivery.ts";
+import { writeGetOk } from "../message/delivery.ts";
 import { type Table, typeNames } from "../protocol/fields.ts";
-import type { Handlers } from "./methods.ts";
-import type { Message } from "../message/message.ts";
-import type { Queue } from "../queue/queue.ts";
 import { type Args, ProtocolError } from "../protocol/spec.ts";
-
-/** Carry out a basic.publish whose content is complete. @throws ProtocolError as RabbitMQ refuses it. */
-export function publish(channel: Channel, content: Content): void {
-  const { vhost, broker } = channel;
-  const exchange = findExchange(channel, content.exchange);
-  if (exchange.internal) {
-    throw new ProtocolError("ACCESS_REFUSED", `cannot publish to internal ${exchange.label}`);
-  }
-  const { message: published, demands } = content.finish();
-  let message = published;
-  if (demands.replyTo === replyQueue) {
-    if (!channel.reply) {
-      throw new ProtocolError("PRECONDITION_FAILED", "fast reply consumer does not exist");
-    }
-    message = withReplyTo(message, channel.reply.address);
-  }
-  if (demands.userId !== undefined && demands.userId !== channel.connection.user) {
-    throw new ProtocolError(
-      "PRECONDITION_FAILED",
-      `user_id property set to '${demands.userId}' but authenticated user was '${channel.connection.user}'`,
-    );
-  }
-  if (demands.expiration !== undefined) checkExpiration(demands.expiration);
-  const { mandatory } = content;
-  if (content.exchange === "" && content.routingKey.startsWith(replyQueue + ".")) {
-    broker.reply(content.routingKey, message);
-    // RabbitMQ counts it as routed to no queue.
-    return publishTo(channel, message, [], mandatory);
-  }
-  const keys = message.copies.length === 0
-    ? [message.routingKey]
-    : [message.routingKey, ...message.copies];
-  const queues = vhost.route(exchange, keys, message);
-  if (channel.tx) {
-    broker.hold(message);
-    channel.tx.publishes.push({ message, queues, mandatory });
-  } else publishTo(channel, message, queues, mandatory);
-}
-
-/** Put a routed message into its queues; tell the publisher what he wants to know. */
-export function publishTo(
-  channel: Channel,
-  message: Message,
-  queues: readonly Queue[],
-  mandatory: boolean,
-): void {
-  let accepted = true;
-  let routed = false;
-  let durable = false;
-  for (const queue of queues) {
-    if (queue.deleted) continue; // Gone between publish and tx.commit.
-    routed = true;
-    durable ||= queue.durable;
-    if (!queue.publish(message)) accepted = false;
-  }
-  if (!routed && mandatory) {
-    writeReturn(channel.connection.output, channel.id, message, channel.connection.frameMax);
-    channel.connection.touched();
-  }
-  if (channel.confirming) {
-    if (durable && message.persistent) channel.broker.commitSoon();
-    channel.awaitConfirm(accepted);
-  }
-}
+import type { Queue } from "../queue/queue.ts";
+import { type Channel, ChannelConsumer, outgoing, type Settlement } from "./channel.ts";
+import type { Handlers } from "./handler.ts";
+import { expandName, findQueue, replyQueue } from "./topology.ts";
 
 function consumerPriority(queue: Queue, args: Table): number {
   const field = args.get("x-priority");
@@ -144,7 +78,7 @@ function consume(channel: Channel, args: Args<"basic.consume">): void {
 
 function settle(
   channel: Channel,
-  action: "ack" | "requeue" | "discard",
+  action: Settlement,
   tag: number,
   multiple: boolean,
 ): void {

@@ -3,16 +3,39 @@
  * @module
  */
 import type { Broker } from "../broker/broker.ts";
-import { writeMethod } from "../protocol/codec.ts";
-import type { Connection } from "../server/connection.ts";
-import type { Content } from "../message/content.ts";
-import { writeConfirm, writeDeliver } from "../message/delivery.ts";
-import { Deque } from "../queue/deque.ts";
-import type { Field, Table } from "../protocol/fields.ts";
-import type { Message } from "../message/message.ts";
-import type { Consumer, Entry, Queue } from "../queue/queue.ts";
-import { type Args, type MethodName, ProtocolError } from "../protocol/spec.ts";
 import type { VirtualHost } from "../broker/vhost.ts";
+import type { Content } from "../message/content.ts";
+import { writeDeliver } from "../message/delivery.ts";
+import type { Message } from "../message/message.ts";
+import { writeMethod } from "../protocol/codec.ts";
+import type { Field, Table } from "../protocol/fields.ts";
+import type { Output } from "../protocol/output.ts";
+import type { Args, MethodName } from "../protocol/spec.ts";
+import type { Consumer, Entry, Owner, Queue } from "../queue/queue.ts";
+import type { Confirms } from "./confirms.ts";
+import { DeliveryTags } from "./delivery_tags.ts";
+
+/** What a channel needs of its connection. */
+export interface ChannelConnection extends Owner {
+  readonly output: Output;
+  /** Largest frame that may be sent, in bytes. */
+  readonly frameMax: number;
+  /** Who logged in. */
+  readonly user: string;
+  /** Whether more may be written, or enough waits to be sent. */
+  readonly writable: boolean;
+  /** `class * 65536 + method` of the method under way, as a close names it. */
+  current: number;
+  /** Whether the client announced a capability. */
+  can(capability: string): boolean;
+  /** Something was written: send it at the end of the turn. */
+  touched(): void;
+  /** Call the channel's `sendConfirms()` at the end of the turn. */
+  awaitConfirms(channel: Channel): void;
+  /** Memory is short: read no more from this publisher. */
+  block(): void;
+  closeChannel(channel: Channel): void;
+}
 
 /** A delivery that waits for its acknowledgement; `consumer` is undefined for basic.get. */
 export interface Unacked {
@@ -23,10 +46,13 @@ export interface Unacked {
   readonly since: number;
 }
 
+/** What becomes of deliveries: acknowledged, put back to their queues, or dead-lettered. */
+export type Settlement = "ack" | "requeue" | "discard";
+
 /** What tx.commit is to do (RabbitMQ "Transactions": publishes and acknowledgements). */
 export interface Transaction {
   publishes: { message: Message; queues: readonly Queue[]; mandatory: boolean }[];
-  settlements: { action: "ack" | "requeue" | "discard"; unacked: Unacked[] }[];
+  settlements: { action: Settlement; unacked: Unacked[] }[];
 }
 
 /** A consumer of a channel. */
@@ -53,20 +79,10 @@ export class ChannelConsumer implements Consumer {
   }
 
   deliver(entry: Entry): void {
-    const { channel, queue } = this;
-    const { connection } = channel;
-    const tag = channel.nextTag(this.noAck ? undefined : entry, this);
-    writeDeliver(
-      connection.output,
-      channel.id,
-      this.tag,
-      tag,
-      entry.redelivered,
-      outgoing(entry),
-      connection.frameMax,
-    );
-    connection.touched();
-    if (this.noAck) queue.settle(entry);
+    const { channel, noAck } = this;
+    const tag = channel.nextTag(noAck ? undefined : entry, this);
+    channel.write(this.tag, tag, entry.redelivered, outgoing(entry));
+    if (noAck) this.queue.settle(entry);
   }
 
   cancelled(): void {
@@ -102,116 +118,73 @@ export class Channel {
   /** Unacknowledged deliveries to consumers. */
   delivered = 0;
   tx: Transaction | undefined;
-  confirming = false;
-  /** Messages published since confirm.select, and how many of them are confirmed. */
-  published = 0;
-  private confirmed = 0;
-  private readonly rejected = new Set<number>();
+  /** Set by confirm.select. */
+  confirms: Confirms | undefined;
   /** Direct reply-to: the consumer's tag and the address that replies go to. */
   reply: { tag: string; address: string } | undefined;
-  /** Unacknowledged deliveries by tag: the first stands for `firstTag`, gaps are undefined. */
-  private unacked = new Deque<Unacked | undefined>();
-  private firstTag = 1;
-  private lastTag = 0;
+  private readonly unacked = new DeliveryTags<Unacked>();
 
   constructor(
     readonly broker: Broker,
-    readonly connection: Connection,
+    readonly connection: ChannelConnection,
     readonly vhost: VirtualHost,
     readonly id: number,
   ) {}
 
+  /** Send a method on this channel. */
   send<N extends MethodName>(name: N, args: Args<N>): void {
     writeMethod(this.connection.output, this.id, name, args);
     this.connection.touched();
   }
 
+  /** Send basic.deliver. */
+  write(consumerTag: string, tag: number, redelivered: boolean, message: Message): void {
+    const { output, frameMax } = this.connection;
+    writeDeliver(output, this.id, consumerTag, tag, redelivered, message, frameMax);
+    this.connection.touched();
+  }
+
   /** When the oldest unacknowledged delivery was made, in epoch milliseconds; Infinity when there is none. */
   get oldest(): number {
-    return this.unacked.at(0)?.since ?? Infinity;
+    return this.unacked.oldest?.since ?? Infinity;
   }
 
   /** The next delivery tag; with an entry, its delivery is unacknowledged from now on. */
   nextTag(entry: Entry | undefined, consumer: ChannelConsumer | undefined): number {
-    const tag = ++this.lastTag;
-    if (!entry) {
-      if (this.unacked.length === 0) this.firstTag = tag + 1;
-      else this.unacked.push(undefined);
-      return tag;
-    }
-    if (this.unacked.length === 0) this.firstTag = tag;
-    this.unacked.push({ tag, entry, consumer, since: this.broker.now() });
-    if (consumer) {
-      consumer.unacked++;
-      this.delivered++;
-    }
+    const { unacked } = this;
+    const tag = unacked.next();
+    unacked.push(entry && { tag, entry, consumer, since: this.broker.now() });
+    if (entry) this.count(consumer, 1);
     return tag;
+  }
+
+  private count(consumer: ChannelConsumer | undefined, change: 1 | -1): void {
+    if (!consumer) return;
+    consumer.unacked += change;
+    this.delivered += change;
   }
 
   /**
    * Take deliveries out of what is unacknowledged.
    * @param tag The delivery tag; 0 with `multiple` means all.
-   * @throws ProtocolError 406 for a tag that is not unacknowledged.
+   * @throws ProtocolError 406 for a tag that is not unacknowledged
    */
   collect(tag: number, multiple: boolean): Unacked[] {
-    const { unacked } = this;
-    if (tag === 0 && multiple) tag = this.lastTag;
-    else if (!unacked.at(tag - this.firstTag) || tag < this.firstTag) {
-      throw new ProtocolError("PRECONDITION_FAILED", `unknown delivery tag ${tag}`);
-    }
-    const found: Unacked[] = [];
-    if (multiple) {
-      while (unacked.length > 0 && this.firstTag <= tag) this.takeFirst(found);
-    } else {
-      found.push(unacked.at(tag - this.firstTag)!);
-      unacked.set(tag - this.firstTag, undefined);
-    }
-    while (unacked.length > 0 && unacked.at(0) === undefined) this.takeFirst(found);
-    for (const { consumer } of found) {
-      if (!consumer) continue;
-      consumer.unacked--;
-      this.delivered--;
-    }
-    return found;
-  }
-
-  private takeFirst(into: Unacked[]): void {
-    const first = this.unacked.shift();
-    this.firstTag++;
-    if (first) into.push(first);
+    const taken = this.unacked.take(tag, multiple);
+    for (const { consumer } of taken) this.count(consumer, -1);
+    return taken;
   }
 
   /** Put back what tx.rollback gives back to the client. */
   restore(returned: Unacked[]): void {
-    const all = [...returned, ...this.unacked.drain().filter((u) => u !== undefined)]
-      .sort((a, b) => a.tag - b.tag);
-    if (all.length === 0) return;
-    this.firstTag = all[0]!.tag;
-    let tag = this.firstTag;
-    for (const item of all) {
-      for (; tag < item.tag; tag++) this.unacked.push(undefined);
-      this.unacked.push(item);
-      tag++;
-    }
-    for (; tag <= this.lastTag; tag++) this.unacked.push(undefined);
-    for (const { consumer } of returned) {
-      if (!consumer) continue;
-      consumer.unacked++;
-      this.delivered++;
-    }
+    this.unacked.restore(returned);
+    for (const { consumer } of returned) this.count(consumer, 1);
   }
 
   /** Acknowledge, requeue or dead-letter deliveries, and let the queues go on. */
-  apply(action: "ack" | "requeue" | "discard", settled: Unacked[]): void {
-    if (action === "requeue") {
-      const byQueue = new Map<Queue, Entry[]>();
-      for (const { entry } of settled) {
-        const entries = byQueue.get(entry.queue);
-        if (entries) entries.push(entry);
-        else byQueue.set(entry.queue, [entry]);
-      }
-      for (const [queue, entries] of byQueue) queue.requeue(entries);
-    } else {
+  apply(action: Settlement, settled: Unacked[]): void {
+    if (action === "requeue") requeue(settled);
+    else {
       for (const { entry } of settled) {
         if (action === "ack") entry.queue.settle(entry);
         else entry.queue.discard(entry, "rejected");
@@ -235,44 +208,33 @@ export class Channel {
     for (const { queue } of this.consumers.values()) queue.drain();
   }
 
-  /** The queue of a consumer is gone. */
+  /** The queue of a consumer is gone: the client is told after the current method, whose answer comes first. */
   consumerCancelled(consumer: ChannelConsumer): void {
-    if (this.consumers.delete(consumer.tag)) this.broker.cancelLater(consumer);
+    if (!this.consumers.delete(consumer.tag)) return;
+    this.broker.afterwards(() => this.tellCancelled(consumer.tag));
   }
 
   /** Say so to a client that wants to know (RabbitMQ "Consumer Cancel Notification"). */
-  tellCancelled(consumerTag: string): void {
+  private tellCancelled(consumerTag: string): void {
     if (this.state !== "open" || !this.connection.can("consumer_cancel_notify")) return;
     this.send("basic.cancel", { consumerTag, nowait: true });
   }
 
+  /** Deliver a direct reply, unless the client takes nothing more. */
+  deliverReply(message: Message): void {
+    if (!this.reply || !this.connection.writable) return;
+    this.write(this.reply.tag, this.nextTag(undefined, undefined), false, message);
+  }
+
   /** Count a published message; what becomes of it is told at the end of the turn. */
   awaitConfirm(accepted: boolean): void {
-    const tag = ++this.published;
-    if (!accepted) this.rejected.add(tag);
+    this.confirms!.add(accepted);
     this.connection.awaitConfirms(this);
   }
 
-  /**
-   * Confirm everything published so far, with few frames.
-   * @param stored false when the commit failed: everything is nacked then.
-   */
+  /** Confirm everything published so far. @param stored false when the commit failed: all of it is nacked then */
   sendConfirms(stored: boolean): void {
-    if (this.state !== "open") return;
-    const { output } = this.connection;
-    if (!stored) {
-      for (let tag = this.confirmed + 1; tag <= this.published; tag++) this.rejected.add(tag);
-    }
-    let first = this.confirmed + 1;
-    while (first <= this.published) {
-      const ack = !this.rejected.has(first);
-      let last = first;
-      while (last < this.published && this.rejected.has(last + 1) !== ack) last++;
-      writeConfirm(output, this.id, last, last > first, ack);
-      first = last + 1;
-    }
-    this.rejected.clear();
-    this.confirmed = this.published;
+    if (this.state === "open") this.confirms?.write(this.connection.output, this.id, stored);
   }
 
   /** Give everything back: consumers go first, so that nothing requeued comes to them. */
@@ -285,7 +247,7 @@ export class Channel {
     const settlements = this.tx?.settlements.flatMap(({ unacked }) => unacked) ?? [];
     for (const { message } of this.tx?.publishes ?? []) this.broker.release(message);
     this.tx = undefined;
-    const returned = [...settlements, ...this.unacked.drain().filter((u) => u !== undefined)];
+    const returned = [...settlements, ...this.unacked.takeAll()];
     this.state = "closing";
     this.delivered = 0;
     const queues = new Set(consumers.map(({ queue }) => queue));
@@ -293,4 +255,15 @@ export class Channel {
     this.apply("requeue", returned);
     for (const queue of queues) queue.drain();
   }
+}
+
+/** Put deliveries back to their queues, to each of them all at once. */
+function requeue(deliveries: Unacked[]): void {
+  const byQueue = new Map<Queue, Entry[]>();
+  for (const { entry } of deliveries) {
+    const entries = byQueue.get(entry.queue);
+    if (entries) entries.push(entry);
+    else byQueue.set(entry.queue, [entry]);
+  }
+  for (const [queue, entries] of byQueue) queue.requeue(entries);
 }

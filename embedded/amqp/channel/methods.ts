@@ -1,18 +1,16 @@
 /**
- * The methods that a channel answers.
+ * The methods that an open channel answers.
  * @module
  */
-import type { Channel } from "./channel.ts";
+import type { Method } from "../protocol/codec.ts";
+import type { Reader } from "../protocol/fields.ts";
+import { type Args, type MethodName, ProtocolError } from "../protocol/spec.ts";
 import { basicHandlers } from "./basic.ts";
+import type { Channel } from "./channel.ts";
+import type { Handler, Handlers } from "./handler.ts";
+import { expectedContent, startPublish } from "./publish.ts";
 import { topologyHandlers } from "./topology.ts";
 import { transactionHandlers } from "./transactions.ts";
-import { type Args, type MethodName, ProtocolError } from "../protocol/spec.ts";
-
-/** Carries a method out; throws a ProtocolError to close the channel or the connection. */
-export type Handler<N extends MethodName> = (channel: Channel, args: Args<N>) => void;
-
-/** Handlers by method. */
-export type Handlers = { [N in MethodName]?: Handler<N> };
 
 const channelHandlers: Handlers = {
   "channel.open"() {
@@ -32,10 +30,24 @@ const channelHandlers: Handlers = {
   },
 };
 
-/** Every method that a channel answers, besides basic.publish, whose content comes after it. */
-export const handlers: Handlers = {
+const handlers: Handlers = {
   ...channelHandlers,
   ...topologyHandlers,
   ...basicHandlers,
   ...transactionHandlers,
 };
+
+/**
+ * Carry out a method that came on an open channel.
+ * @param reader Stands at the method's arguments.
+ * @throws ProtocolError as RabbitMQ refuses it
+ */
+export function handleMethod(channel: Channel, method: Method, reader: Reader): void {
+  if (channel.content) throw expectedContent(channel);
+  if (method.name === "basic.publish") {
+    return startPublish(channel, method.decode(reader) as Args<"basic.publish">);
+  }
+  const handler = handlers[method.name] as Handler<MethodName> | undefined;
+  if (!handler) throw new ProtocolError("COMMAND_INVALID", "unimplemented method");
+  handler(channel, method.decode(reader) as Args<MethodName>);
+}

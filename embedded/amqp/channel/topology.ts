@@ -10,7 +10,7 @@ import {
   exchangeTypes,
 } from "../broker/exchange.ts";
 import { type Table, typeNames } from "../protocol/fields.ts";
-import type { Handlers } from "./methods.ts";
+import type { Handlers } from "./handler.ts";
 import { type Owner, Queue } from "../queue/queue.ts";
 import { assertSame, assertSameArg, comparedArguments, parseQueueArgs } from "../queue/settings.ts";
 import { type Args, ProtocolError } from "../protocol/spec.ts";

@@ -3,8 +3,9 @@
  * @module
  */
 import type { Channel, Transaction } from "./channel.ts";
-import { publishTo } from "./basic.ts";
-import type { Handlers } from "./methods.ts";
+import { publishTo } from "./publish.ts";
+import { Confirms } from "./confirms.ts";
+import type { Handlers } from "./handler.ts";
 import { ProtocolError } from "../protocol/spec.ts";
 
 function currentTx(channel: Channel): Transaction {
@@ -15,7 +16,7 @@ function currentTx(channel: Channel): Transaction {
 /** The handlers of classes tx (spec 1.9) and confirm (RabbitMQ "Publisher Confirms"). */
 export const transactionHandlers: Handlers = {
   "tx.select"(channel) {
-    if (channel.confirming) {
+    if (channel.confirms) {
       throw new ProtocolError("PRECONDITION_FAILED", "cannot switch from confirm to tx mode");
     }
     channel.tx ??= { publishes: [], settlements: [] };
@@ -44,7 +45,7 @@ export const transactionHandlers: Handlers = {
     if (channel.tx) {
       throw new ProtocolError("PRECONDITION_FAILED", "cannot switch from tx to confirm mode");
     }
-    channel.confirming = true;
+    channel.confirms ??= new Confirms();
     if (!nowait) channel.send("confirm.select-ok", {});
   },
 };

@@ -72,9 +72,9 @@ export class Content {
     reader.buf.copy(this.run.buf, this.run.at + this.routeSize, start, reader.end);
   }
 
-  /** Take a body frame's payload. @throws ProtocolError 505 when it exceeds the announced size. */
-  body(buf: Buffer, start: number, end: number): void {
-    const size = end - start;
+  /** Take a content body frame's payload. @throws ProtocolError 505 when it exceeds the announced size */
+  body(reader: Reader): void {
+    const size = reader.end - reader.pos;
     const run = this.run!;
     if (this.received + size > this.bodySize) {
       throw new ProtocolError(
@@ -89,7 +89,7 @@ export class Content {
       run.buf.copy(grown, 0, 0, at);
       run.buf = grown;
     }
-    buf.copy(run.buf, at, start, end);
+    reader.buf.copy(run.buf, at, reader.pos, reader.end);
     this.received += size;
   }
 

@@ -2,10 +2,9 @@
  * A queue: its messages in order, and their delivery to consumers.
  * @module
  */
-import { Deque, Heap } from "./deque.ts";
-import type { Binding } from "../broker/exchange.ts";
 import type { Table } from "../protocol/fields.ts";
 import type { Message } from "../message/message.ts";
+import { ReadyMessages } from "./ready.ts";
 import type { QueueSettings } from "./settings.ts";
 
 /** Why a message is dead-lettered, as the x-death header names it. */
@@ -62,35 +61,16 @@ export interface QueueHost {
   removeQueue(queue: Queue): void;
 }
 
-/** Messages of one priority: those that came back go before those never delivered. */
-class Level {
-  readonly returned = new Heap<Entry>();
-  readonly fresh = new Deque<Entry>();
-
-  peek(): Entry | undefined {
-    return this.returned.peek() ?? this.fresh.at(0);
-  }
-
-  shift(): Entry | undefined {
-    return this.returned.pop() ?? this.fresh.shift();
-  }
-}
-
 /** A queue. Every operation on one message takes constant time, or log n for one that comes back. */
 export class Queue {
   readonly kind = "queue";
-  /** Bindings to this queue. */
-  readonly inbound = new Set<Binding>();
-  /** Messages ready for delivery, and the bytes of their bodies. */
-  length = 0;
-  bytes = 0;
   consumers: Consumer[] = [];
   deleted = false;
   /** Highest position ever delivered: up to it, a message restored after a crash counts as redelivered. */
   delivered = 0;
   /** `delivered` as the store knows it. */
   deliveredStored = 0;
-  private readonly levels: Level[] = [];
+  private readonly ready: ReadyMessages<Entry>;
   /** The consumer that alone gets messages, with x-single-active-consumer. */
   private active: Consumer | undefined;
   private draining = false;
@@ -114,8 +94,19 @@ export class Queue {
     readonly args: Table,
     readonly settings: QueueSettings,
   ) {
+    this.ready = new ReadyMessages(settings.maxPriority);
     owner?.exclusive.add(this);
     this.touch();
+  }
+
+  /** How many messages are ready. */
+  get length(): number {
+    return this.ready.length;
+  }
+
+  /** Bytes of the bodies of the messages that are ready. */
+  get bytes(): number {
+    return this.ready.bytes;
   }
 
   /** As error texts name it. */
@@ -133,11 +124,7 @@ export class Queue {
       if (settings.overflow === "reject-publish-dlx") host.deadLetter(this, message, "maxlen");
       return false;
     }
-    const ttl = settings.ttl < 0
-      ? message.ttl
-      : message.ttl < 0
-      ? settings.ttl
-      : Math.min(settings.ttl, message.ttl);
+    const ttl = this.ttlOf(message);
     const entry: Entry = {
       message,
       queue: this,
@@ -163,22 +150,22 @@ export class Queue {
     return true;
   }
 
+  /** Milliseconds that a message may wait, -1 for any time: the shorter of the queue's and its own. */
+  private ttlOf(message: Message): number {
+    const { ttl } = this.settings;
+    if (ttl < 0) return message.ttl;
+    return message.ttl < 0 ? ttl : Math.min(ttl, message.ttl);
+  }
+
   /** Put a restored entry at the end. */
   append(entry: Entry): void {
-    this.levelOf(entry).fresh.push(entry);
-    this.length++;
-    this.bytes += entry.message.bodySize;
+    this.ready.push(entry);
   }
 
   /** All that was stored is back: let time go on. */
   restored(): void {
     this.dropExpired();
     this.watchExpiry();
-  }
-
-  private levelOf(entry: Entry): Level {
-    const priority = Math.min(entry.message.priority, this.settings.maxPriority);
-    return this.levels[priority] ??= new Level();
   }
 
   private isFull(message: Message): boolean {
@@ -193,23 +180,7 @@ export class Queue {
     while (
       this.length > 0 &&
       ((maxLength >= 0 && this.length > maxLength) || (maxBytes >= 0 && this.bytes > maxBytes))
-    ) this.discard(this.shift()!, "maxlen");
-  }
-
-  private top(): Level | undefined {
-    for (let i = this.levels.length - 1; i >= 0; i--) {
-      const level = this.levels[i];
-      if (level && (level.returned.length > 0 || level.fresh.length > 0)) return level;
-    }
-  }
-
-  private shift(): Entry | undefined {
-    const entry = this.top()?.shift();
-    if (entry) {
-      this.length--;
-      this.bytes -= entry.message.bodySize;
-    }
-    return entry;
+    ) this.discard(this.ready.shift()!, "maxlen");
   }
 
   /** Dead-letter what has expired at the head; messages behind one that has not expired wait for it. */
@@ -217,15 +188,15 @@ export class Queue {
     if (this.length === 0) return;
     let now = 0;
     for (;;) {
-      const head = this.top()?.peek();
+      const head = this.ready.peek();
       if (!head || head.expires === 0) return;
       if (head.expires > (now ||= this.host.now())) return this.watchExpiry();
-      this.discard(this.shift()!, "expired");
+      this.discard(this.ready.shift()!, "expired");
     }
   }
 
   private watchExpiry(): void {
-    const head = this.top()?.peek();
+    const head = this.ready.peek();
     if (!head || head.expires === 0 || head.expires >= this.expiryAt) return;
     clearTimeout(this.expiryTimer);
     this.expiryAt = head.expires;
@@ -257,7 +228,7 @@ export class Queue {
   get(): Entry | undefined {
     this.touch();
     this.dropExpired();
-    const entry = this.shift();
+    const entry = this.ready.shift();
     if (entry) this.mark(entry);
     return entry;
   }
@@ -282,9 +253,7 @@ export class Queue {
           continue;
         }
       }
-      this.levelOf(entry).returned.push(entry);
-      this.length++;
-      this.bytes += entry.message.bodySize;
+      this.ready.putBack(entry);
     }
     if (this.deleted) return;
     this.drain();
@@ -301,7 +270,7 @@ export class Queue {
         const consumer = this.nextConsumer();
         if (!consumer) break;
         this.dropExpired();
-        const entry = this.shift();
+        const entry = this.ready.shift();
         if (!entry) break;
         this.hand(entry, consumer);
       }
@@ -365,12 +334,7 @@ export class Queue {
   purge(): number {
     this.dropExpired();
     const count = this.length;
-    for (const level of this.levels) {
-      if (!level) continue;
-      for (const entry of level.returned.drain()) this.settle(entry);
-      for (const entry of level.fresh.drain()) this.settle(entry);
-    }
-    this.length = this.bytes = 0;
+    for (const entry of this.ready.drain()) this.settle(entry);
     return count;
   }
 

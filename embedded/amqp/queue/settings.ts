@@ -3,8 +3,8 @@
  * (RabbitMQ: "Queues, optional arguments").
  * @module
  */
+import { erlang } from "../protocol/erlang.ts";
 import { type Field, type Table, typeNames } from "../protocol/fields.ts";
-import { erlang } from "../broker/headers.ts";
 import { ProtocolError } from "../protocol/spec.ts";
 
 /** What a queue does with its arguments. */

@@ -3,7 +3,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Connection } from "./connection.ts";
+import type { Broker } from "../broker/broker.ts";
+import type { VirtualHost } from "../broker/vhost.ts";
 import { Reader, type Table } from "../protocol/fields.ts";
 import { type Args, type MethodName, ProtocolError } from "../protocol/spec.ts";
 
@@ -12,30 +13,53 @@ export const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
 /** Smallest frame that every peer must accept (spec 4.2.3, frame-min-size). */
 const minFrame = 4096;
 
+/** Where the connection stands; `closed`: only its end is waited for. */
+export type ConnectionState = "header" | "starting" | "tuning" | "opening" | "running" | "closed";
+
+/** What the handshake settles about a connection. */
+export interface Session {
+  readonly broker: Broker;
+  state: ConnectionState;
+  /** What the client announced that it can do. */
+  capabilities: Table;
+  /** Who logged in, as a binary string. */
+  user: string;
+  /** Largest frame of either side, in bytes. */
+  frameMax: number;
+  /** Channels that may be open at a time. */
+  channelMax: number;
+  /** Seconds between heartbeats, 0 for none. */
+  heartbeat: number;
+  /** The virtual host, once it is opened. */
+  vhost: VirtualHost | undefined;
+  /** Send a method on channel 0. */
+  send<N extends MethodName>(name: N, args: Args<N>): void;
+}
+
 /** Handle a method on channel 0. @throws ProtocolError when it is out of turn or refused. */
-export function handshake(connection: Connection, name: MethodName, args: unknown): void {
-  if (name === "connection.start-ok" && connection.state === "starting") {
-    return startOk(connection, args as Args<"connection.start-ok">);
+export function handshake(session: Session, name: MethodName, args: unknown): void {
+  if (name === "connection.start-ok" && session.state === "starting") {
+    return startOk(session, args as Args<"connection.start-ok">);
   }
-  if (name === "connection.tune-ok" && connection.state === "tuning") {
-    return tuneOk(connection, args as Args<"connection.tune-ok">);
+  if (name === "connection.tune-ok" && session.state === "tuning") {
+    return tuneOk(session, args as Args<"connection.tune-ok">);
   }
-  if (name === "connection.open" && connection.state === "opening") {
-    return open(connection, args as Args<"connection.open">);
+  if (name === "connection.open" && session.state === "opening") {
+    return open(session, args as Args<"connection.open">);
   }
-  if (name === "connection.update-secret" && connection.state === "running") {
-    return connection.send("connection.update-secret-ok", {});
+  if (name === "connection.update-secret" && session.state === "running") {
+    return session.send("connection.update-secret-ok", {});
   }
   throw new ProtocolError(
     "CHANNEL_ERROR",
-    `unexpected method in connection state ${connection.state}`,
+    `unexpected method in connection state ${session.state}`,
   );
 }
 
-function startOk(connection: Connection, args: Args<"connection.start-ok">): void {
-  const { broker } = connection;
+function startOk(session: Session, args: Args<"connection.start-ok">): void {
+  const { broker } = session;
   const capabilities = args.clientProperties.get("capabilities");
-  if (capabilities?.t === "F") connection.capabilities = capabilities.v;
+  if (capabilities?.t === "F") session.capabilities = capabilities.v;
   const credentials = args.mechanism === "PLAIN"
     ? plain(args.response)
     : args.mechanism === "AMQPLAIN"
@@ -50,9 +74,9 @@ function startOk(connection: Connection, args: Args<"connection.start-ok">): voi
       `Login was refused using authentication mechanism ${args.mechanism}. For details see the broker logfile.`,
     );
   }
-  connection.user = credentials[0];
-  connection.state = "tuning";
-  connection.send("connection.tune", proposal);
+  session.user = credentials[0];
+  session.state = "tuning";
+  session.send("connection.tune", proposal);
 }
 
 /** RFC 4616, the authorization identity empty. */
@@ -71,13 +95,13 @@ function amqplain(response: string): [user: string, password: string] | undefine
   return login?.t === "S" && password?.t === "S" ? [login.v, password.v] : undefined;
 }
 
-function tuneOk(connection: Connection, args: Args<"connection.tune-ok">): void {
+function tuneOk(session: Session, args: Args<"connection.tune-ok">): void {
   checkTuned("frame_max", args.frameMax, minFrame, proposal.frameMax);
   checkTuned("channel_max", args.channelMax, 1, proposal.channelMax);
-  connection.frameMax = args.frameMax;
-  connection.channelMax = args.channelMax;
-  connection.heartbeat = args.heartbeat;
-  connection.state = "opening";
+  session.frameMax = args.frameMax;
+  session.channelMax = args.channelMax;
+  session.heartbeat = args.heartbeat;
+  session.state = "opening";
 }
 
 function checkTuned(name: string, value: number, min: number, max: number): void {
@@ -92,10 +116,10 @@ function checkTuned(name: string, value: number, min: number, max: number): void
   if (value > max) refuse(`${value}`, "higher", `maximum allowed value (${max})`);
 }
 
-function open(connection: Connection, args: Args<"connection.open">): void {
-  const vhost = connection.broker.vhosts.get(args.virtualHost);
+function open(session: Session, args: Args<"connection.open">): void {
+  const vhost = session.broker.vhosts.get(args.virtualHost);
   if (!vhost) throw new ProtocolError("NOT_ALLOWED", `vhost ${args.virtualHost} not found`);
-  connection.vhost = vhost;
-  connection.state = "running";
-  connection.send("connection.open-ok", { knownHosts: "" });
+  session.vhost = vhost;
+  session.state = "running";
+  session.send("connection.open-ok", { knownHosts: "" });
 }
