@@ -6,7 +6,6 @@
  * @module
  */
 import { deadMessage, isCycle } from "../queue/dead_letter.ts";
-import { type Table, toTable } from "../protocol/fields.ts";
 import type { Output } from "../protocol/output.ts";
 import type { Message } from "../message/message.ts";
 import type { DeathReason, Entry, Queue } from "../queue/queue.ts";
@@ -18,9 +17,6 @@ import { type TopologyHost, VirtualHost } from "./vhost.ts";
 const messageOverhead = 450;
 /** What nobody waits for is committed after so many milliseconds, or when so many entries have collected. */
 const lazyCommit = { delay: 10, entries: 4000 };
-
-/** The RabbitMQ whose behaviour is meant. */
-const rabbitVersion = "3.10.8";
 
 /** What one broker puts up with. */
 export interface Limits {
@@ -68,13 +64,13 @@ export class Broker implements TopologyHost {
   readonly connections = new Set<Client>();
   /** Direct reply-to: consumers by address. */
   readonly replies = new Map<string, ReplyConsumer>();
-  readonly serverProperties: Table;
   /** Memory is short: publishers are blocked. */
   short = false;
   private memory = 0;
   private position = 0;
   private dead: DeadLetter[] = [];
-  private afterwards_: (() => void)[] = [];
+  /** What `afterwards()` puts off until the current method is carried out. */
+  private followUps: (() => void)[] = [];
   private toFlush = new Set<Client>();
   private turnPlanned = false;
   /** Someone waits for the commit: a publisher for his confirm. */
@@ -85,42 +81,23 @@ export class Broker implements TopologyHost {
 
   /**
    * @param credentials User and password as binary strings.
-   * @param store Where durable things go; undefined keeps all in memory.
+   * @param file Where durable things go; undefined keeps all in memory.
    */
   constructor(
     readonly limits: Limits,
     private readonly credentials: readonly [user: string, password: string],
     vhosts: readonly string[],
-    private readonly store_: Store | undefined,
+    private readonly file: Store | undefined,
     private readonly log: (text: string) => void,
   ) {
-    this.serverProperties = toTable({
-      capabilities: {
-        "publisher_confirms": true,
-        "exchange_exchange_bindings": true,
-        "basic.nack": true,
-        "consumer_cancel_notify": true,
-        "connection.blocked": true,
-        "consumer_priorities": true,
-        "authentication_failure_close": true,
-        "per_consumer_qos": true,
-        "direct_reply_to": true,
-      },
-      "cluster_name": "event-sink@localhost",
-      copyright: "Copyright (c) the event-sink contributors",
-      information: "event-sink embedded broker, for one machine; not RabbitMQ. Licensed under MIT",
-      platform: `event-sink on Deno ${Deno.version.deno}`,
-      product: "RabbitMQ",
-      version: rabbitVersion,
-    });
     for (const name of vhosts) this.vhosts.set(name, new VirtualHost(name, this));
-    if (!store_) return;
-    this.position = restore(store_, this);
+    if (!file) return;
+    this.position = restore(file, this);
     for (const queue of this.queues()) queue.restored();
   }
 
   get entities(): Store | undefined {
-    return this.store_;
+    return this.file;
   }
 
   now(): number {
@@ -172,13 +149,13 @@ export class Broker implements TopologyHost {
   }
 
   store(entry: Entry): void {
-    if (!this.store_) return;
-    this.store_.add(entry);
+    if (!this.file) return;
+    this.file.add(entry);
     this.planTurn();
   }
 
   unstore(entry: Entry): void {
-    this.store_!.remove(entry);
+    this.file!.remove(entry);
     this.planTurn();
   }
 
@@ -190,13 +167,13 @@ export class Broker implements TopologyHost {
 
   /** Do something after the current method, whose answer comes first. */
   afterwards(action: () => void): void {
-    this.afterwards_.push(action);
+    this.followUps.push(action);
     this.planTurn();
   }
 
   /** What follows from a method; called after each, not within it. */
   afterMethod(): void {
-    if (this.afterwards_.length > 0) { for (const action of this.afterwards_.splice(0)) action(); }
+    if (this.followUps.length > 0) { for (const action of this.followUps.splice(0)) action(); }
     if (this.dead.length > 0) this.settleDead();
   }
 
@@ -261,12 +238,12 @@ export class Broker implements TopologyHost {
   }
 
   private commitIfDue(): boolean {
-    const { store_ } = this;
-    if (!store_?.dirty) {
+    const { file } = this;
+    if (!file?.dirty) {
       this.urgent = this.changing = false;
       return true;
     }
-    if (this.urgent || this.changing || store_.backlog > lazyCommit.entries) return this.commit();
+    if (this.urgent || this.changing || file.backlog > lazyCommit.entries) return this.commit();
     this.lazyTimer ??= setTimeout(() => this.commit(), lazyCommit.delay);
     return true;
   }
@@ -277,7 +254,7 @@ export class Broker implements TopologyHost {
     this.lazyTimer = undefined;
     this.urgent = this.changing = false;
     try {
-      this.store_?.commit();
+      this.file?.commit();
       return true;
     } catch (error) {
       this.report(error);
@@ -308,6 +285,6 @@ export class Broker implements TopologyHost {
     this.turn();
     clearTimeout(this.lazyTimer);
     for (const queue of this.queues()) queue.stop();
-    this.store_?.close();
+    this.file?.close();
   }
 }

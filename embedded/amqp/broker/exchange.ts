@@ -10,6 +10,7 @@ import { TopicTrie } from "./topic.ts";
 
 /** The exchange types. */
 export const exchangeTypes = ["direct", "fanout", "topic", "headers"] as const;
+/** One of `exchangeTypes`. */
 export type ExchangeType = typeof exchangeTypes[number];
 
 /** What a binding leads to. */

@@ -4,7 +4,7 @@
  */
 import { erlang } from "../protocol/erlang.ts";
 import { type Field, type Table, typeNames } from "../protocol/fields.ts";
-import { ProtocolError } from "../protocol/spec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
 
 const kinds = ["all", "any", "all-with-x", "any-with-x"];
 

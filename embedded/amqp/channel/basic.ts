@@ -4,11 +4,12 @@
  */
 import { writeGetOk } from "../message/delivery.ts";
 import { type Table, typeNames } from "../protocol/fields.ts";
-import { type Args, ProtocolError } from "../protocol/spec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import type { Args } from "../protocol/spec.ts";
 import type { Queue } from "../queue/queue.ts";
 import { type Channel, ChannelConsumer, outgoing, type Settlement } from "./channel.ts";
 import type { Handlers } from "./handler.ts";
-import { expandName, findQueue, replyQueue } from "./topology.ts";
+import { expandName, findQueue, replyQueue } from "./names.ts";
 
 function consumerPriority(queue: Queue, args: Table): number {
   const field = args.get("x-priority");

@@ -2,7 +2,7 @@
  * The delivery tags of a channel: which deliveries are unacknowledged (spec 1.8.3.13).
  * @module
  */
-import { ProtocolError } from "../protocol/spec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
 import { Deque } from "../queue/deque.ts";
 
 /** Unacknowledged deliveries by tag. Those of most clients are a short range of tags with few gaps. */

@@ -4,12 +4,15 @@
  */
 import type { Method } from "../protocol/codec.ts";
 import type { Reader } from "../protocol/fields.ts";
-import { type Args, type MethodName, ProtocolError } from "../protocol/spec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import type { Args, MethodName } from "../protocol/spec.ts";
 import { basicHandlers } from "./basic.ts";
+import { bindingHandlers } from "./bindings.ts";
 import type { Channel } from "./channel.ts";
+import { exchangeHandlers } from "./exchanges.ts";
 import type { Handler, Handlers } from "./handler.ts";
 import { expectedContent, startPublish } from "./publish.ts";
-import { topologyHandlers } from "./topology.ts";
+import { queueHandlers } from "./queues.ts";
 import { transactionHandlers } from "./transactions.ts";
 
 const channelHandlers: Handlers = {
@@ -32,7 +35,9 @@ const channelHandlers: Handlers = {
 
 const handlers: Handlers = {
   ...channelHandlers,
-  ...topologyHandlers,
+  ...exchangeHandlers,
+  ...queueHandlers,
+  ...bindingHandlers,
   ...basicHandlers,
   ...transactionHandlers,
 };

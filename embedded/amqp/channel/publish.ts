@@ -7,10 +7,11 @@ import { writeReturn } from "../message/delivery.ts";
 import type { Message } from "../message/message.ts";
 import { methodId } from "../protocol/codec.ts";
 import type { FrameReader } from "../protocol/frames.ts";
-import { type Args, frame, ProtocolError } from "../protocol/spec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import { type Args, frame } from "../protocol/spec.ts";
 import type { Queue } from "../queue/queue.ts";
 import type { Channel } from "./channel.ts";
-import { findExchange, replyQueue } from "./topology.ts";
+import { findExchange, replyQueue } from "./names.ts";
 
 /** Take a basic.publish; its content comes in the frames after it. @throws ProtocolError 540 for `immediate` */
 export function startPublish(channel: Channel, args: Args<"basic.publish">): void {

@@ -6,7 +6,7 @@ import type { Channel, Transaction } from "./channel.ts";
 import { publishTo } from "./publish.ts";
 import { Confirms } from "./confirms.ts";
 import type { Handlers } from "./handler.ts";
-import { ProtocolError } from "../protocol/spec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
 
 function currentTx(channel: Channel): Transaction {
   if (channel.tx) return channel.tx;

@@ -7,8 +7,11 @@ import { Buffer } from "node:buffer";
 import amqp from "amqplib";
 import { startBroker } from "../mod.ts";
 
+/** A connection of amqplib. */
 export type Connection = Awaited<ReturnType<typeof amqp.connect>>;
+/** A channel of amqplib. */
 export type Channel = Awaited<ReturnType<Connection["createChannel"]>>;
+/** A message as a consumer gets it. */
 export type Message = amqp.ConsumeMessage;
 
 /** How a server closed a channel or a connection. The virtual host is always called `/` in its text. */

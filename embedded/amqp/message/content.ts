@@ -6,7 +6,8 @@ import { Buffer } from "node:buffer";
 import type { Reader } from "../protocol/fields.ts";
 import { allocate, Message, type Run, writeRoute } from "./message.ts";
 import { headerKeys, type Properties, scanProperties } from "../protocol/properties.ts";
-import { basicClass, ProtocolError } from "../protocol/spec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import { basicClass } from "../protocol/spec.ts";
 
 /** Room made at first for a large body: a size that is only announced must not cost memory. */
 const firstRoom = 64 * 1024;

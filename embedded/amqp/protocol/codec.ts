@@ -3,14 +3,8 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import {
-  type Args,
-  frame,
-  type MethodName,
-  methods,
-  ProtocolError,
-  type WireTypes,
-} from "./spec.ts";
+import { ProtocolError } from "./errors.ts";
+import { type Args, frame, type MethodName, methods, type WireTypes } from "./spec.ts";
 import {
   type Reader,
   type Sink,

@@ -7,7 +7,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { ProtocolError } from "./spec.ts";
+import { ProtocolError } from "./errors.ts";
 
 /** A value of a field table with the type tag it has on the wire. */
 export type Field =

@@ -5,7 +5,8 @@
 import { Buffer } from "node:buffer";
 import { erlangBytes } from "./erlang.ts";
 import { Reader, readLatin1 } from "./fields.ts";
-import { frame, ProtocolError } from "./spec.ts";
+import { ProtocolError } from "./errors.ts";
+import { frame } from "./spec.ts";
 
 const firstSize = 16 * 1024;
 /** A read that brings this much means that more is on its way: larger reads are cheaper then. */

@@ -14,7 +14,7 @@ import {
   writeTable,
   writeUint,
 } from "./fields.ts";
-import { ProtocolError } from "./spec.ts";
+import { ProtocolError } from "./errors.ts";
 
 /** The properties; absent ones are undefined. Strings are binary strings. */
 export interface Properties {

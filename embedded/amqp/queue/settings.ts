@@ -5,7 +5,7 @@
  */
 import { erlang } from "../protocol/erlang.ts";
 import { type Field, type Table, typeNames } from "../protocol/fields.ts";
-import { ProtocolError } from "../protocol/spec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
 
 /** What a queue does with its arguments. */
 export interface QueueSettings {

@@ -12,9 +12,10 @@ import { methodById, writeMethod } from "../protocol/codec.ts";
 import { type Table, writeLatin1 } from "../protocol/fields.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import { Output } from "../protocol/output.ts";
-import { type Args, frame, type MethodName, ProtocolError } from "../protocol/spec.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import { type Args, frame, type MethodName } from "../protocol/spec.ts";
 import type { Queue } from "../queue/queue.ts";
-import { type ConnectionState, handshake, type Session } from "./handshake.ts";
+import { type ConnectionState, handshake, serverProperties, type Session } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
 import { isClosed } from "./socket_errors.ts";
 
@@ -145,7 +146,7 @@ export class Connection implements Client, ChannelConnection, Session {
     this.send("connection.start", {
       versionMajor: 0,
       versionMinor: 9,
-      serverProperties: this.broker.serverProperties,
+      serverProperties,
       mechanisms: "PLAIN AMQPLAIN",
       locales: "en_US",
     });

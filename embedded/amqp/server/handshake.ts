@@ -5,8 +5,31 @@
 import { Buffer } from "node:buffer";
 import type { Broker } from "../broker/broker.ts";
 import type { VirtualHost } from "../broker/vhost.ts";
-import { Reader, type Table } from "../protocol/fields.ts";
-import { type Args, type MethodName, ProtocolError } from "../protocol/spec.ts";
+import { Reader, type Table, toTable } from "../protocol/fields.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import type { Args, MethodName } from "../protocol/spec.ts";
+
+/** What connection.start tells about the broker. */
+export const serverProperties: Table = toTable({
+  capabilities: {
+    "publisher_confirms": true,
+    "exchange_exchange_bindings": true,
+    "basic.nack": true,
+    "consumer_cancel_notify": true,
+    "connection.blocked": true,
+    "consumer_priorities": true,
+    "authentication_failure_close": true,
+    "per_consumer_qos": true,
+    "direct_reply_to": true,
+  },
+  "cluster_name": "event-sink@localhost",
+  copyright: "Copyright (c) the event-sink contributors",
+  information: "event-sink embedded broker, for one machine; not RabbitMQ. Licensed under MIT",
+  platform: `event-sink on Deno ${Deno.version.deno}`,
+  product: "RabbitMQ",
+  // The RabbitMQ whose behaviour this is.
+  version: "3.10.8",
+});
 
 /** What the broker proposes; a client may ask for less, not for more (RabbitMQ's defaults). */
 export const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
