@@ -7,9 +7,9 @@
  * @module
  */
 import { amqpUrlFlag, connectBroker, runTool, textFlag } from "@event-sink/lib";
-import { objectApi } from "./datagen_api.ts";
+import { objectApi } from "./datagen/api.ts";
 import { httpFlags, serve } from "./http.ts";
-import { openObjectStore } from "./object_store.ts";
+import { openObjectStore } from "./datagen/object_store.ts";
 import { publishOutbox } from "./outbox.ts";
 
 await runTool(import.meta, {

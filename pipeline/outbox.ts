@@ -4,7 +4,7 @@
  */
 import { type Broker, createPublisher, type Log, pause } from "@event-sink/lib";
 import { type Event, messageOf } from "./event.ts";
-import type { ObjectStore, OutboxRow } from "./object_store.ts";
+import type { ObjectStore, OutboxRow } from "./datagen/object_store.ts";
 import { declare } from "./topology.ts";
 
 /** Events that are on their way to the broker at once. */

@@ -17,8 +17,8 @@ import {
   type Tool,
 } from "@event-sink/lib";
 import { resolve } from "node:path";
-import { account, oneLine } from "./account.ts";
-import type { Statistics } from "./statistics_store.ts";
+import { account, oneLine } from "./terminal_view.ts";
+import type { Statistics } from "./statistics/store.ts";
 
 const here = new URL("./", import.meta.url);
 

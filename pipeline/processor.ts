@@ -15,10 +15,10 @@ import {
   textFlag,
 } from "@event-sink/lib";
 import { createEvent, eventOf, messageOf } from "./event.ts";
-import { progressBars } from "./progress.ts";
+import { progressBars } from "./processor/progress.ts";
 import { declare, failedQueue, processorQueue } from "./topology.ts";
 import { traced, traceparent } from "./trace.ts";
-import { loadHandler, parseRange, pretend, withinLimit } from "./work.ts";
+import { loadHandler, parseRange, pretend, withinLimit } from "./processor/work.ts";
 
 await runTool(import.meta, {
   about:

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { eventually, startTool } from "../lib/testing.ts";
 import type { PipelineObject } from "./event.ts";
-import { idle, type Service, setup } from "./testing.ts";
+import { idle, type Service, setup } from "./testing/services.ts";
 
 const done = (objects: number) => ({
   objects,

@@ -15,8 +15,8 @@ import {
 } from "@event-sink/lib";
 import { type Event, eventOf, eventTypes } from "./event.ts";
 import { httpFlags, serve } from "./http.ts";
-import { statisticsApi } from "./statistics_api.ts";
-import { openStatisticsStore, type StatisticsStore } from "./statistics_store.ts";
+import { statisticsApi } from "./statistics/api.ts";
+import { openStatisticsStore, type StatisticsStore } from "./statistics/store.ts";
 import { declare, statisticsQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
 

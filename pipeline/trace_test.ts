@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { eventually } from "../lib/testing.ts";
-import { idle, setup } from "./testing.ts";
+import { idle, setup } from "./testing/services.ts";
 
 interface Span {
   service: string;

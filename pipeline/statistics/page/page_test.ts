@@ -5,10 +5,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { startEmbedded } from "@event-sink/embedded";
-import { connectProbe, eventually, start, startTool, unique } from "../lib/testing.ts";
-import { createEvent, type Event, messageOf } from "./event.ts";
-import type { Sample } from "./statistics_api.ts";
-import { declare, exchange } from "./topology.ts";
+import { connectProbe, eventually, start, startTool, unique } from "../../../lib/testing.ts";
+import { createEvent, type Event, messageOf } from "../../event.ts";
+import type { Sample } from "../api.ts";
+import { declare, exchange } from "../../topology.ts";
 
 const chromium = "chromium";
 

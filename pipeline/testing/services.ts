@@ -5,9 +5,15 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { connectProbe, layCable, type Running, startServers, startTool } from "../lib/testing.ts";
-import type { PipelineObject } from "./event.ts";
-import type { Statistics } from "./statistics_store.ts";
+import {
+  connectProbe,
+  layCable,
+  type Running,
+  startServers,
+  startTool,
+} from "../../lib/testing.ts";
+import type { PipelineObject } from "../event.ts";
+import type { Statistics } from "../statistics/store.ts";
 
 const queues = ["distributor_consume", "process_consume", "statistics", "process_failed"];
 

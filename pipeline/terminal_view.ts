@@ -2,7 +2,7 @@
  * The pipeline's numbers for a terminal.
  * @module
  */
-import type { Durations, Statistics } from "./statistics_store.ts";
+import type { Durations, Statistics } from "./statistics/store.ts";
 
 /** Several lines. */
 export function account(statistics: Statistics): string {

@@ -5,7 +5,7 @@
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { pause, UsageError } from "@event-sink/lib";
-import type { PipelineObject } from "./event.ts";
+import type { PipelineObject } from "../event.ts";
 
 /** What a handler gets besides the object. */
 export interface WorkContext {

@@ -2,8 +2,8 @@
  * Datagen's objects in SQLite, with the outbox: an object and the event that tells of it are stored in one transaction.
  * @module
  */
-import type { Event, PipelineObject } from "./event.ts";
-import { openDatabase, transaction } from "./sqlite.ts";
+import type { Event, PipelineObject } from "../event.ts";
+import { openDatabase, transaction } from "../sqlite.ts";
 
 /** An event that the broker has not confirmed yet. */
 export interface OutboxRow {

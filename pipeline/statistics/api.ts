@@ -8,12 +8,12 @@ import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import { createApp } from "./http.ts";
-import pageStyle from "./page.css" with { type: "text" };
-import page from "./page.html" with { type: "text" };
-import pageScript from "./page.js" with { type: "text" };
-import { prometheus } from "./prometheus.ts";
-import type { Statistics, StatisticsStore } from "./statistics_store.ts";
+import { createApp } from "../http.ts";
+import pageStyle from "./page/page.css" with { type: "text" };
+import page from "./page/page.html" with { type: "text" };
+import pageScript from "./page/page.js" with { type: "text" };
+import { prometheus } from "./metrics.ts";
+import type { Statistics, StatisticsStore } from "./store.ts";
 
 /** The numbers at a time. */
 export interface Sample extends Statistics {

@@ -2,7 +2,7 @@
  * Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format).
  * @module
  */
-import type { Durations, Statistics } from "./statistics_store.ts";
+import type { Durations, Statistics } from "./store.ts";
 
 /** The numbers as metrics. */
 export function prometheus(

@@ -3,8 +3,8 @@
  * another order changes nothing.
  * @module
  */
-import type { Event } from "./event.ts";
-import { openDatabase, transaction } from "./sqlite.ts";
+import type { Event } from "../event.ts";
+import { openDatabase, transaction } from "../sqlite.ts";
 
 /** Seconds. */
 export interface Durations {

@@ -5,10 +5,10 @@
 import type { Log } from "@event-sink/lib";
 import type { Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { createEvent, type PipelineObject } from "./event.ts";
-import { createApp } from "./http.ts";
+import { createEvent, type PipelineObject } from "../event.ts";
+import { createApp } from "../http.ts";
 import type { ObjectStore } from "./object_store.ts";
-import { traceparent } from "./trace.ts";
+import { traceparent } from "../trace.ts";
 
 /** Largest body, in bytes: what is posted travels in every event about it. */
 const BODY_LIMIT = 2 ** 20;
