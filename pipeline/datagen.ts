@@ -8,9 +8,9 @@
  */
 import { amqpUrlFlag, connectBroker, runTool, textFlag } from "@event-sink/lib";
 import { objectApi } from "./datagen/api.ts";
-import { httpFlags, serve } from "./http.ts";
+import { httpFlags, serve } from "./service/http.ts";
 import { openObjectStore } from "./datagen/object_store.ts";
-import { publishOutbox } from "./outbox.ts";
+import { publishOutbox } from "./service/outbox.ts";
 
 await runTool(import.meta, {
   about: "Make objects over HTTP, store them and publish OBJECT_CREATED events.",

@@ -14,7 +14,7 @@ import {
   textFlag,
 } from "@event-sink/lib";
 import { type Event, eventOf, eventTypes } from "./event.ts";
-import { httpFlags, serve } from "./http.ts";
+import { httpFlags, serve } from "./service/http.ts";
 import { statisticsApi } from "./statistics/api.ts";
 import { openStatisticsStore, type StatisticsStore } from "./statistics/store.ts";
 import { declare, statisticsQueue } from "./topology.ts";

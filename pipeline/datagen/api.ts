@@ -6,7 +6,7 @@ import type { Log } from "@event-sink/lib";
 import type { Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { createEvent, type PipelineObject } from "../event.ts";
-import { createApp } from "../http.ts";
+import { createApp } from "../service/http.ts";
 import type { ObjectStore } from "./object_store.ts";
 import { traceparent } from "../trace.ts";
 

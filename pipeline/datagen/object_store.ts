@@ -3,7 +3,7 @@
  * @module
  */
 import type { Event, PipelineObject } from "../event.ts";
-import { openDatabase, transaction } from "../sqlite.ts";
+import { openDatabase, transaction } from "../service/sqlite.ts";
 
 /** An event that the broker has not confirmed yet. */
 export interface OutboxRow {

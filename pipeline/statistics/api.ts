@@ -8,7 +8,7 @@ import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import { createApp } from "../http.ts";
+import { createApp } from "../service/http.ts";
 import pageStyle from "./page/page.css" with { type: "text" };
 import page from "./page/page.html" with { type: "text" };
 import pageScript from "./page/page.js" with { type: "text" };

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Event } from "../event.ts";
-import { openDatabase, transaction } from "../sqlite.ts";
+import { openDatabase, transaction } from "../service/sqlite.ts";
 
 /** Seconds. */
 export interface Durations {

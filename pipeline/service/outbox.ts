@@ -3,9 +3,9 @@
  * @module
  */
 import { type Broker, createPublisher, type Log, pause } from "@event-sink/lib";
-import { type Event, messageOf } from "./event.ts";
-import type { ObjectStore, OutboxRow } from "./datagen/object_store.ts";
-import { declare } from "./topology.ts";
+import { type Event, messageOf } from "../event.ts";
+import type { ObjectStore, OutboxRow } from "../datagen/object_store.ts";
+import { declare } from "../topology.ts";
 
 /** Events that are on their way to the broker at once. */
 const BATCH = 500;
