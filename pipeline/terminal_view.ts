@@ -1,11 +1,42 @@
 /**
- * The pipeline's numbers for a terminal.
+ * The pipeline's numbers at a terminal.
  * @module
  */
 import type { Durations, Statistics } from "./statistics/store.ts";
 
-/** Several lines. */
-export function account(statistics: Statistics): string {
+/** What shows the numbers. */
+export interface Screen {
+  /** Shows the numbers: at a terminal in place of the last ones, elsewhere as a line when they have changed. */
+  show(statistics: Statistics): Promise<void>;
+  /** Shows what a service says, above the numbers. */
+  note(line: string): void;
+}
+
+/** Returns a screen that writes with `print`. */
+export function createScreen(print: (text: string) => Promise<void>): Screen {
+  const terminal = Deno.stdout.isTerminal();
+  let drawn = 0;
+  let before = "";
+  let notes: string[] = [];
+  return {
+    async show(statistics) {
+      const text = terminal ? table(statistics) : oneLine(statistics);
+      if (!terminal && text === before) return;
+      before = text;
+      const erase = drawn > 0 ? `\x1b[${drawn}F\x1b[0J` : "";
+      const lines = [...notes, text].join("\n");
+      notes = [];
+      drawn = terminal ? text.split("\n").length : 0;
+      await print(erase + lines);
+    },
+    note(line) {
+      if (drawn > 0) notes.push(line);
+      else print(line);
+    },
+  };
+}
+
+function table(statistics: Statistics): string {
   const { objects, tasks, createdToStarted, startedToFinished } = statistics;
   const rows: [string, number, string][] = [
     ["generated", objects, "objects"],
@@ -22,8 +53,7 @@ export function account(statistics: Statistics): string {
   ].join("\n");
 }
 
-/** The same in one line. */
-export function oneLine({ objects, tasks, startedToFinished }: Statistics): string {
+function oneLine({ objects, tasks, startedToFinished }: Statistics): string {
   return `generated ${objects}, distributed ${tasks.created}, in progress ${tasks.inProgress}, ` +
     `processed ${tasks.finished}, failed ${tasks.failed}, ${
       durations("worked", startedToFinished)

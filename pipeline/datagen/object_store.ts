@@ -1,31 +1,21 @@
 /**
- * Datagen's objects in SQLite, with the outbox: an object and the event that tells of it are stored in one transaction.
+ * Datagen's objects in SQLite. An object and the event that tells of it are stored in one transaction.
  * @module
  */
 import type { Event, PipelineObject } from "../event.ts";
+import { type Outbox, outboxOf } from "../service/outbox.ts";
 import { openDatabase, transaction } from "../service/sqlite.ts";
-
-/** An event that the broker has not confirmed yet. */
-export interface OutboxRow {
-  number: number;
-  event: string;
-}
 
 /** The store. Dispose it to close it. */
 export interface ObjectStore extends Disposable {
+  /** The events that the broker has not confirmed yet. */
+  readonly outbox: Outbox;
   /** Stores objects and their events, durably, all or none. */
   add(objects: readonly { object: PipelineObject; event: Event }[]): void;
-  /** The newest objects, newest first. */
+  /** The newest objects, newest first, `limit` at most. */
   list(limit: number): PipelineObject[];
+  /** The object with this id. */
   get(id: string): PipelineObject | undefined;
-  /** The oldest events of the outbox. */
-  unpublished(limit: number): OutboxRow[];
-  /** Resolves when something is added. */
-  added(): Promise<void>;
-  /** How many events are in the outbox. */
-  backlog(): number;
-  /** Takes events out of the outbox. */
-  published(rows: readonly OutboxRow[]): void;
 }
 
 /**
@@ -37,43 +27,29 @@ export function openObjectStore(file: string): ObjectStore {
   const database = openDatabase(
     file,
     `CREATE TABLE IF NOT EXISTS objects (
-      number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, content TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)`,
+      number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, content TEXT NOT NULL)`,
   );
-  const insertObject = database.prepare("INSERT INTO objects (id, name, content) VALUES (?, ?, ?)");
-  const insertEvent = database.prepare("INSERT INTO outbox (event) VALUES (?)");
+  const outbox = outboxOf(database);
+  const insert = database.prepare("INSERT INTO objects (id, name, content) VALUES (?, ?, ?)");
   const newest = database.prepare(
     "SELECT id, name, content FROM objects ORDER BY number DESC LIMIT ?",
   );
   const byId = database.prepare("SELECT id, name, content FROM objects WHERE id = ?");
-  const oldestEvents = database.prepare("SELECT number, event FROM outbox ORDER BY number LIMIT ?");
-  const countEvents = database.prepare("SELECT count(*) AS count FROM outbox");
-  const deleteEvent = database.prepare("DELETE FROM outbox WHERE number = ?");
 
-  let addition = Promise.withResolvers<void>();
   return {
+    outbox,
     add(objects) {
       transaction(database, () => {
         for (const { object, event } of objects) {
-          insertObject.run(object.id, object.name, JSON.stringify(object.content));
-          insertEvent.run(JSON.stringify(event));
+          insert.run(object.id, object.name, JSON.stringify(object.content));
+          outbox.add(JSON.stringify(event));
         }
       });
-      addition.resolve();
-      addition = Promise.withResolvers();
     },
-    added: () => addition.promise,
     list: (limit) => newest.all(limit).map(objectOf),
     get(id) {
       const row = byId.get(id);
       return row && objectOf(row);
-    },
-    unpublished: (limit) => oldestEvents.all(limit) as unknown as OutboxRow[],
-    backlog: () => Number(countEvents.get()!.count),
-    published(rows) {
-      transaction(database, () => {
-        for (const { number } of rows) deleteEvent.run(number);
-      });
     },
     [Symbol.dispose]: () => database.close(),
   };
