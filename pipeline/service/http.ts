@@ -1,11 +1,15 @@
 /**
- * Serving HTTP until a tool is stopped.
+ * A service's HTTP server.
  * @module
  */
 import { type Log, numberFlag, textFlag } from "@event-sink/lib";
 import { Hono } from "hono";
 
-/** `--host` and `--port`. */
+/**
+ * The flags `--host` and `--port`.
+ *
+ * @param port the default port
+ */
 export function httpFlags(port: number) {
   return {
     host: textFlag("address to listen on; 0.0.0.0 for all", {
@@ -20,7 +24,7 @@ export function httpFlags(port: number) {
   };
 }
 
-/** An application whose errors are JSON: `{ "error": "..." }`; those that are not the client's are logged too. */
+/** Returns an application without routes. It answers errors as JSON, `{ "error": "..." }`, and logs those that are not the client's. */
 export function createApp(log: Log): Hono {
   const app = new Hono();
   app.onError((error, context) => {
@@ -37,9 +41,10 @@ export function createApp(log: Log): Hono {
 }
 
 /**
- * Serves until the signal aborts, then finishes the requests in hand.
+ * Serves until `signal` aborts, then finishes the requests that have begun.
  *
- * @param listening is told the URL
+ * @param app answers the requests
+ * @param options address and port; `listening` is called with the URL once requests are accepted
  * @throws when the address is taken
  */
 export async function serve(

@@ -8,14 +8,14 @@ import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import { createApp } from "./http.ts";
-import pageStyle from "./page.css" with { type: "text" };
-import page from "./page.html" with { type: "text" };
-import pageScript from "./page.js" with { type: "text" };
-import { prometheus } from "./prometheus.ts";
-import type { Statistics, StatisticsStore } from "./statistics_store.ts";
+import { createApp } from "../service/http.ts";
+import pageStyle from "./page/page.css" with { type: "text" };
+import page from "./page/page.html" with { type: "text" };
+import pageScript from "./page/page.js" with { type: "text" };
+import { prometheus } from "./metrics.ts";
+import type { Statistics, StatisticsStore } from "./store.ts";
 
-/** The numbers at a time. */
+/** The numbers at one moment. */
 export interface Sample extends Statistics {
   /** Seconds since the epoch. */
   time: number;
@@ -25,7 +25,7 @@ export interface Sample extends Statistics {
 const INTERVAL = 1000;
 /** Samples that are kept for whoever opens the page: half an hour. */
 const KEPT = 1800;
-/** Milliseconds until a page that has lost its stream tries again. */
+/** Milliseconds that a page waits before it connects again. */
 const RETRY = 1000;
 
 const security = secureHeaders({
@@ -39,13 +39,15 @@ const security = secureHeaders({
     formAction: ["'none'"],
     frameAncestors: ["'none'"],
   },
-  strictTransportSecurity: false, // a matter of whoever puts TLS in front
+  strictTransportSecurity: false, // for the proxy that adds TLS to decide
 });
 
 /**
  * The routes.
  *
- * @param signal ends the live streams
+ * @param store the numbers
+ * @param signal ends the sampling and the live streams
+ * @param log is told of errors that are not the client's
  */
 export function statisticsApi(
   store: StatisticsStore,
@@ -54,7 +56,7 @@ export function statisticsApi(
 ): Hono {
   const app = createApp(log);
   app.use(security);
-  const read = thrifty(() => store.read());
+  const read = cachedByCost(() => store.read());
   const history = keepHistory(read, signal);
 
   app.get("/api/statistics", (context) => context.json(read()));
@@ -90,7 +92,7 @@ export function statisticsApi(
   return app;
 }
 
-/** Takes a sample a second until the signal aborts; `next()` is then undefined. */
+/** Takes a sample a second until the signal aborts. `next()` resolves with the next sample, or with undefined when there will be none. */
 function keepHistory(read: () => Statistics, signal: AbortSignal) {
   const samples: Sample[] = [];
   let news = Promise.withResolvers<Sample | undefined>();
@@ -109,15 +111,18 @@ function keepHistory(read: () => Statistics, signal: AbortSignal) {
   return { samples, next: () => signal.aborted ? Promise.resolve(undefined) : news.promise };
 }
 
-/** Reading a million tasks takes half a second: what was read is good for five times as long as reading it took. */
-function thrifty<T>(read: () => T): () => T {
+/**
+ * Keeps a result for five times as long as it took to read, so that reading takes a sixth of the process's time at most, however many tasks
+ * there are (a million take half a second).
+ */
+function cachedByCost<T>(read: () => T): () => T {
   let last: T;
-  let goodUntil = 0;
+  let validUntil = 0;
   return () => {
     const started = performance.now();
-    if (started < goodUntil) return last;
+    if (started < validUntil) return last;
     last = read();
-    goodUntil = performance.now() + 5 * (performance.now() - started);
+    validUntil = performance.now() + 5 * (performance.now() - started);
     return last;
   };
 }

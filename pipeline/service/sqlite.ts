@@ -1,5 +1,5 @@
 /**
- * SQLite, as datagen and statistics use it.
+ * SQLite as a service's own database.
  * @module
  */
 import { DatabaseSync } from "node:sqlite";
@@ -7,7 +7,8 @@ import { DatabaseSync } from "node:sqlite";
 /**
  * Opens a database whose commits survive a power cut, created when missing.
  *
- * @param schema runs at every start
+ * @param file its name; SQLite keeps FILE-wal and FILE-shm beside it
+ * @param schema statements that run at every start
  * @throws when the file cannot be opened or is no SQLite database
  */
 export function openDatabase(file: string, schema: string): DatabaseSync {
@@ -20,7 +21,11 @@ export function openDatabase(file: string, schema: string): DatabaseSync {
   }
 }
 
-/** Runs work in one transaction: all of it is stored, or nothing when it throws. */
+/**
+ * Runs `work` in one transaction.
+ *
+ * @throws what `work` or the commit throws; nothing is stored then
+ */
 export function transaction(database: DatabaseSync, work: () => void): void {
   database.exec("BEGIN IMMEDIATE");
   try {

@@ -5,12 +5,19 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { connectProbe, layCable, type Running, startServers, startTool } from "../lib/testing.ts";
-import type { PipelineObject } from "./event.ts";
-import type { Statistics } from "./statistics_store.ts";
+import {
+  connectProbe,
+  layCable,
+  type Running,
+  startServers,
+  startTool,
+} from "../../lib/testing.ts";
+import type { PipelineObject } from "../event.ts";
+import type { Statistics } from "../statistics/store.ts";
 
 const queues = ["distributor_consume", "process_consume", "statistics", "process_failed"];
 
+/** A service by the name of its task. */
 export type Service = "datagen" | "distributor" | "processor" | "statistics";
 
 /** The broker under test, the services when they are started, and what a user does with them. */
@@ -57,11 +64,13 @@ export async function setup() {
       }
       return process;
     },
+    /** Posts to datagen and returns the objects that it made. */
     async post(query = "", body?: BodyInit): Promise<PipelineObject[]> {
       const answer = await fetch(`${url("datagen")}/api/objects${query}`, { method: "POST", body });
       assert.equal(answer.status, 201);
       return [await answer.json()].flat();
     },
+    /** What statistics has counted. */
     async statistics(): Promise<Statistics> {
       return await (await fetch(`${url("statistics")}/api/statistics`)).json();
     },
@@ -73,5 +82,5 @@ export async function setup() {
   };
 }
 
-/** Arguments of a processor that does nothing, fast. */
-export const idle = ["--work", "0", "--concurrency", "20"];
+/** Arguments of a processor whose work takes no time. */
+export const instant = ["--work", "0", "--concurrency", "20"];

@@ -2,9 +2,9 @@
  * Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format).
  * @module
  */
-import type { Durations, Statistics } from "./statistics_store.ts";
+import type { Durations, Statistics } from "./store.ts";
 
-/** The numbers as metrics. */
+/** The numbers in that format. */
 export function prometheus(
   { objects, tasks, createdToStarted, startedToFinished }: Statistics,
 ): string {
@@ -33,13 +33,13 @@ export function prometheus(
       "pipeline_task_wait_seconds",
       "gauge",
       "From created to started",
-      shares(createdToStarted),
+      byShare(createdToStarted),
     ),
     ...metric(
       "pipeline_task_work_seconds",
       "gauge",
       "From started to finished",
-      shares(startedToFinished),
+      byShare(startedToFinished),
     ),
   ].join("\n") + "\n";
 }
@@ -57,6 +57,6 @@ function metric(
   ];
 }
 
-function shares(durations: Durations): [string, number][] {
+function byShare(durations: Durations): [string, number][] {
   return Object.entries(durations).map(([share, seconds]) => [`{share="${share}"}`, seconds]);
 }

@@ -5,17 +5,19 @@
 import type { Log } from "@event-sink/lib";
 import type { Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { createEvent, type PipelineObject } from "./event.ts";
-import { createApp } from "./http.ts";
+import { createEvent, type PipelineObject } from "../event.ts";
+import { createApp } from "../service/http.ts";
 import type { ObjectStore } from "./object_store.ts";
-import { traceparent } from "./trace.ts";
+import { traceparent } from "../trace.ts";
 
-/** Largest body, in bytes: what is posted travels in every event about it. */
+/** Largest body, in bytes. It is small because every event about an object carries its content. */
 const BODY_LIMIT = 2 ** 20;
+/** Most objects that one request may make. */
 const COUNT_LIMIT = 10_000;
+/** Most objects that one request may list. */
 const LIST_LIMIT = 1000;
 
-/** The routes. */
+/** The routes. Errors that are not the client's are logged. */
 export function objectApi(store: ObjectStore, log: Log): Hono {
   const app = createApp(log);
 
@@ -34,8 +36,8 @@ export function objectApi(store: ObjectStore, log: Log): Hono {
     } catch (error) {
       return context.json({ error: `the body is not JSON: ${(error as Error).message}` }, 400);
     }
-    const objects = Array.from({ length: count ?? 1 }, () => objectOf(content));
-    // The header too: without tracing nobody else hands on the caller's trace.
+    const objects = Array.from({ length: count ?? 1 }, () => createObject(content));
+    // With tracing on, Deno has read this header already. Without it, nobody but us hands the caller's trace on.
     const trace = traceparent({ traceparent: context.req.header("traceparent") });
     store.add(objects.map((object) => ({
       object,
@@ -61,7 +63,7 @@ export function objectApi(store: ObjectStore, log: Log): Hono {
       ? context.json(object)
       : context.json({ error: `there is no object '${id}'` }, 404);
   });
-  app.get("/health", (context) => context.json({ status: "ok", unpublished: store.backlog() }));
+  app.get("/health", (context) => context.json({ status: "ok", unpublished: store.outbox.size() }));
   return app;
 }
 
@@ -73,8 +75,8 @@ function numberIn(context: Context, name: string, max: number): number | undefin
   return new RangeError(`${name}: expected a whole number from 1 to ${max}, not '${text}'`);
 }
 
-/** An object with the content given, or with made up measurements. */
-function objectOf(content: unknown): PipelineObject {
+/** Makes an object with the content given; `undefined` stands for made-up measurements. */
+function createObject(content: unknown): PipelineObject {
   const id = crypto.randomUUID();
   return {
     id,

@@ -1,17 +1,17 @@
 /**
- * A progress bar for the task in hand, at a terminal.
+ * A progress bar for the current task, at a terminal.
  * @module
  */
 
 /** Shows how far one task is. */
 export interface Progress {
-  /** From 0 to 1. */
-  update: (share: number) => void;
+  /** Shows how much is done, from 0 to 1. */
+  update: (done: number) => void;
   /** Removes the bar. */
   end: () => void;
 }
 
-/** Returns what starts a bar, on stderr: nothing without a terminal, nor for several tasks at the same time. */
+/** Returns what starts a task's bar on stderr. It shows nothing without a terminal, nor with several tasks at the same time. */
 export async function progressBars(concurrency: number): Promise<(name: string) => Progress> {
   if (concurrency > 1 || !Deno.stderr.isTerminal()) return () => ({ update() {}, end() {} });
   const { default: progress } = await import("cli-progress");
@@ -22,6 +22,6 @@ export async function progressBars(concurrency: number): Promise<(name: string) 
       progress.Presets.shades_classic,
     );
     bar.start(1, 0);
-    return { update: (share) => bar.update(share), end: () => bar.stop() };
+    return { update: (done) => bar.update(done), end: () => bar.stop() };
   };
 }

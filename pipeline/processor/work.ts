@@ -1,23 +1,23 @@
 /**
- * What a processor does with a task's object: pretended work, or a user's own module.
+ * What a processor does with the object of a task: nothing but taking time, or what a user's module does.
  * @module
  */
 import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { pause, UsageError } from "@event-sink/lib";
-import type { PipelineObject } from "./event.ts";
+import type { PipelineObject } from "../event.ts";
 
 /** What a handler gets besides the object. */
 export interface WorkContext {
   /** Aborts when the processor is stopped or the time limit is reached. */
   signal: AbortSignal;
-  /** 1 at first. */
+  /** How often this task is tried: 1, 2, ... */
   attempt: number;
   /** Shows how far the work is, from 0 to 1, at a terminal. */
-  progress: (share: number) => void;
+  progress: (done: number) => void;
 }
 
-/** Does the work; a task whose work throws is tried again later. */
+/** Does the work. When it throws, the task is tried again later. */
 export type Work = (object: PipelineObject, context: WorkContext) => Promise<unknown> | unknown;
 
 /**
@@ -33,8 +33,8 @@ export function parseRange(text: string): { min: number; max: number } {
   return { min: Number(min), max: Number(max) };
 }
 
-/** Work that only takes its time. */
-export function pretend({ min, max }: { min: number; max: number }): Work {
+/** Returns work that only takes time: a random number of seconds between `min` and `max`. */
+export function pretendedWork({ min, max }: { min: number; max: number }): Work {
   return async (_object, { signal, progress }) => {
     const total = (min + Math.random() * (max - min)) * 1000;
     if (total === 0) return;
@@ -48,8 +48,9 @@ export function pretend({ min, max }: { min: number; max: number }): Work {
 }
 
 /**
- * Loads a user's module.
+ * Loads the function `process` of a user's module.
  *
+ * @param file its name, relative to the current directory
  * @throws {UsageError} when the file cannot be loaded or exports no function `process`
  */
 export async function loadHandler(file: string): Promise<Work> {
@@ -67,7 +68,11 @@ export async function loadHandler(file: string): Promise<Work> {
   );
 }
 
-/** Runs work for `seconds` at most; work that does not heed its signal is left behind, and counts as failed. */
+/**
+ * Runs work, and stops waiting for it when `seconds` are over or `signal` aborts; its own signal then aborts.
+ *
+ * @throws what the work throws, or the reason of the abort
+ */
 export async function withinLimit(
   seconds: number,
   signal: AbortSignal,

@@ -1,12 +1,12 @@
 /**
- * The numbers of the pipeline in SQLite. They are counted from one row per object and per task, so that an event that comes twice, late or in
- * another order changes nothing.
+ * The numbers of the pipeline in SQLite: one row per object and per task, from which they are counted. An event that comes twice, late or out
+ * of order therefore changes nothing.
  * @module
  */
-import type { Event } from "./event.ts";
-import { openDatabase, transaction } from "./sqlite.ts";
+import type { Event } from "../event.ts";
+import { openDatabase, transaction } from "../service/sqlite.ts";
 
-/** Seconds. */
+/** How long something took, in seconds. */
 export interface Durations {
   mean: number;
   p50: number;
@@ -21,26 +21,28 @@ export interface Statistics {
     created: number;
     started: number;
     finished: number;
-    /** Given up after the last attempt, and not done since. */
+    /** Given up after the last attempt and not finished since. */
     failed: number;
-    /** Started, and neither finished nor failed. */
+    /** Started, and neither finished nor failed: tasks that wait for another attempt too. */
     inProgress: number;
   };
+  /** How long tasks waited for their first start. */
   createdToStarted: Durations;
+  /** From the first start to the end. */
   startedToFinished: Durations;
 }
 
 /** The store. Dispose it to close it. */
 export interface StatisticsStore extends Disposable {
-  /** Stores what the events tell, durably, all or nothing. */
+  /** Stores what the events say, durably, all or nothing. */
   add(events: readonly Event[]): void;
   /** What all events so far add up to. */
   read(): Statistics;
 }
 
 /**
- * Times and durations are milliseconds; a negative duration, of clocks that differ, is none. The durations are columns of their own, as
- * SQLite counts and sorts them by their index alone only then.
+ * Times and durations are in milliseconds. A negative duration, which comes from clocks that differ, counts as 0. Durations are stored, not
+ * computed when read, because SQLite then counts and sorts them from their index alone.
  */
 const schema = `
   CREATE TABLE IF NOT EXISTS objects (id TEXT PRIMARY KEY, created REAL NOT NULL) WITHOUT ROWID;
