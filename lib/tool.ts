@@ -30,10 +30,12 @@ export interface Tool<F extends Flags> {
 export interface ToolUsage<F extends Flags> extends Omit<Usage<F>, "name"> {
   /** Whether the process is not ended but ends as soon as nothing is left to do (false). */
   endsByItself?: boolean;
+  /** Seconds that the tool has to finish what it holds once it is cancelled (10). */
+  stopLimit?: (flags: Values<F>) => number;
 }
 
-/** Time that a cancelled tool has to finish what it holds, in milliseconds. */
-const SHUTDOWN_LIMIT = 10_000;
+/** Time that a cancelled tool has to finish what it holds unless it says otherwise, in seconds. */
+const STOP_LIMIT = 10;
 
 /**
  * Milliseconds within which signals are one: at a terminal Ctrl-C goes to `deno task` and to the tool, and `deno task` passes it on
@@ -72,7 +74,7 @@ export async function runTool<F extends Flags>(
   }
   await written();
   // What libzmq still has to send it sends when the process ends by itself, and not when it is ended.
-  if (usage.endsByItself) Deno.unrefTimer(setTimeout(() => Deno.exit(0), SHUTDOWN_LIMIT));
+  if (usage.endsByItself) Deno.unrefTimer(setTimeout(() => Deno.exit(0), STOP_LIMIT * 1000));
   else Deno.exit(0);
 }
 
@@ -93,7 +95,7 @@ async function run<F extends Flags>(
   const log = createLog({ name, level: flags.logLevel, format: flags.logFormat });
   verbose = flags.logLevel === "debug";
   written = log.written;
-  stopOnSignals(stop, log);
+  stopOnSignals(stop, usage.stopLimit?.(flags) ?? STOP_LIMIT, log);
   globalThis.addEventListener("error", (event) => exit(event.error));
   globalThis.addEventListener("unhandledrejection", (event) => exit(event.reason));
   let failure: { error: unknown } | undefined;
@@ -136,7 +138,7 @@ function atTerminal(line: string): string {
     .replace(/^ \[\*\]/, "\x1b[36m$&\x1b[0m");
 }
 
-function stopOnSignals(stop: AbortController, log: Log): void {
+function stopOnSignals(stop: AbortController, limit: number, log: Log): void {
   let first = 0;
   const onSignal = () => {
     first ||= Date.now();
@@ -147,10 +149,9 @@ function stopOnSignals(stop: AbortController, log: Log): void {
   Deno.addSignalListener("SIGTERM", onSignal);
   stop.signal.addEventListener("abort", () => {
     log.debug("Stopping");
-    const limit = SHUTDOWN_LIMIT / 1000;
     const watchdog = setTimeout(
       () => exit(`Cannot stop within ${limit} s: still ${waitingFor() || "at work"}`),
-      SHUTDOWN_LIMIT,
+      limit * 1000,
     );
     Deno.unrefTimer(watchdog);
   });
