@@ -1,0 +1,122 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+/**
+ * Do the uploads of an app, one at a time, and report how long each took. Start more of them to do more at a time.
+ *
+ * Run: `deno task worker --app-id e123456 --upload-time 2-5`.
+ * @module
+ */
+import {
+  amqpUrlFlag,
+  connectBroker,
+  consume,
+  createPublisher,
+  deadLetterQueue,
+  numberFlag,
+  printable,
+  runTool,
+  switchFlag,
+  textFlag,
+} from "@event-sink/lib";
+import { publishedAt, reportMessage, requestOf, startedMessage } from "./message.ts";
+import {
+  appIdFlag,
+  declareAsItIs,
+  reportQueueFlag,
+  startedQueue,
+  uploadQueue,
+  uploadQueueFlag,
+} from "./topology.ts";
+import { parseUploadTimes, simulatedUpload } from "./worker/simulation.ts";
+import { keepStateFile, stdinEnded } from "./worker/state_file.ts";
+
+await runTool(import.meta, {
+  about: "Do the uploads of an app, one at a time, and report how long each took.",
+  notes: `Dead-letter queue: ${deadLetterQueue("<app_id>_upload")}
+SIGTERM: takes no more uploads, finishes the one in hand, exits`,
+  flags: {
+    amqpUrl: amqpUrlFlag,
+    appId: appIdFlag,
+    uploadQueuename: uploadQueueFlag,
+    reportQueuename: reportQueueFlag,
+    uploadTime: textFlag(
+      "seconds that a simulated upload takes, also for each type: video=2-20,pdf=1-3,5-10",
+      { value: "MIN-MAX", default: "30-60", parse: (text) => (parseUploadTimes(text), text) },
+    ),
+    name: textFlag("name of this worker in its reports", {
+      default: `worker-${crypto.randomUUID().slice(0, 8)}`,
+    }),
+    stopLimit: numberFlag("seconds that the upload in hand may take after SIGTERM", {
+      default: 1700,
+      max: 86_400,
+    }),
+    stateFile: textFlag(
+      "keep the state in this file, locked while the worker lives; it stops when the file is removed",
+      { value: "FILE", default: "" },
+    ),
+    untilStdinEnds: switchFlag("stop when standard input ends, as it does with the parent process"),
+  },
+  stopLimit: ({ stopLimit }) => stopLimit,
+}, async ({ flags, log, print, ...tool }) => {
+  const upload = simulatedUpload(parseUploadTimes(flags.uploadTime));
+  const dismissed = new AbortController();
+  const signal = AbortSignal.any([tool.signal, dismissed.signal]);
+  const dismiss = () => dismissed.abort();
+  await using state = await keepStateFile(flags.stateFile, { removed: dismiss });
+  if (flags.untilStdinEnds) stdinEnded().then(dismiss);
+
+  const queue = uploadQueue(flags.uploadQueuename, flags.appId);
+  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  const declare = declareAsItIs(broker.createChannel, log);
+  const declareReports = declareAsItIs(broker.createConfirmChannel, log);
+  // Without the signal: the upload in hand is reported after it.
+  await using publisher = await createPublisher(broker, {
+    declare: () => declareReports(flags.reportQueuename),
+  });
+  const me = { app_id: flags.appId, worker: flags.name };
+
+  await consume(broker, {
+    queue,
+    declare: () => declare(queue),
+    prefetch: 1, // the next request goes to a worker that is idle
+    signal,
+    ready: async () => {
+      await state.write("idle");
+      await print(" [*] Waiting for uploads. To exit press CTRL+C");
+    },
+  }, async (message) => {
+    const taken = Date.now();
+    const request = requestOf(message);
+    const id = `${message.properties.messageId ?? crypto.randomUUID()}`;
+    await state.write("busy");
+    publisher.publish(startedMessage(me, id, startedQueue(flags.reportQueuename)))
+      .catch((error) => log.debug(`${error}`)); // the monitor counts without it, less exactly
+    try {
+      await print(` [x] Uploading '${printable(request.uri, 200)}'`);
+      await upload(request);
+      const published = publishedAt(message) ?? taken;
+      if (published > taken + 1000) {
+        log.warn(
+          `A request was published ${
+            seconds(taken, published)
+          } s in the future: the clocks disagree`,
+        );
+      }
+      const times = {
+        response_time: seconds(Math.min(published, taken), Date.now()),
+        queue_time: seconds(Math.min(published, taken), taken),
+        upload_time: seconds(taken, Date.now()),
+      };
+      await publisher.publish(reportMessage({ ...times, ...me }, id, flags.reportQueuename));
+      await print(
+        ` [x] Done in ${times.upload_time} s, ${times.response_time} s after the request`,
+      );
+    } finally {
+      await state.write("idle");
+    }
+  });
+});
+
+/** From one time to another in milliseconds. */
+function seconds(from: number, to: number): number {
+  return Math.max(0, Math.round(to - from)) / 1000;
+}
