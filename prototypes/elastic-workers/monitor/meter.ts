@@ -1,0 +1,167 @@
+/**
+ * What is measured of an app: its backlog, arrivals, service time, response time. It knows no broker and no clock; all times are seconds.
+ *
+ * - **Waiting** is what a passive `queue.declare` counts: messages ready for delivery (AMQP 0-9-1, queue.declare-ok, message-count).
+ * - **Busy** is what it does not count: what is delivered and not acknowledged. A worker has one upload in hand, says so when it takes it, and
+ *   reports it in the end: busy are those that have said so and not reported. A worker of another make says nothing; while requests wait each
+ *   of the consumers that the passive declare counts has one in hand.
+ * - **Arrivals** are the uploads begun plus the change of those waiting.
+ * @module
+ */
+
+/** What was measured, and for the law to decide about. */
+export interface Measurements {
+  /** Seconds, since any moment. */
+  time: number;
+  /** Requests that no worker has taken. */
+  waiting: number;
+  /** Uploads in hand. */
+  busy: number;
+  /** Consumers of the upload queue. */
+  workers: number;
+  /** Requests per second, in the window and in the short one. */
+  arrivalRate: number;
+  recentRate: number;
+  /** Seconds that an upload takes: mean and 95th percentile; undefined when there was none yet. */
+  serviceTime?: number;
+  serviceP95?: number;
+  /** Seconds from request to the upload's end, of the reports in the window; undefined when there is none. */
+  p50?: number;
+  p95?: number;
+  /** Reports in the window. */
+  finished: number;
+  /** Seconds since the last report, since the first look when there was none. */
+  silence: number;
+  /** Seconds since the first look. */
+  watched: number;
+}
+
+/** What measures one app. */
+export interface Meter {
+  /** A worker has taken a request. */
+  started(id: string, worker: string, time: number): void;
+  /** A worker has reported; false when it has done so before. `past` when the report had waited for us: it tells of no present load. */
+  reported(report: ReportedTimes, time: number, past?: boolean): boolean;
+  /** What a passive declare says: messages ready, and consumers. */
+  observed(waiting: number, workers: number, time: number): void;
+  /** What is known now. */
+  measure(time: number): Measurements;
+}
+
+/** What a report tells. */
+export interface ReportedTimes {
+  id: string;
+  responseTime: number;
+  uploadTime?: number;
+}
+
+/** How far back a meter looks, in seconds. */
+export interface Windows {
+  window: number;
+  shortWindow: number;
+}
+
+/** Uploads that the service time is the mean of, when the window has fewer. */
+const FEWEST = 20;
+/** Reports that are remembered: ids to know a repeated one, and times. */
+const MOST = 10_000;
+
+/** Returns a meter without measurements. */
+export function createMeter({ window, shortWindow }: Windows): Meter {
+  /** Uploads in hand, oldest first. */
+  const inHand = new Map<string, { worker: string; since: number }>();
+  const reportedIds = new Set<string>();
+  const reports: { time: number; responseTime: number }[] = [];
+  const uploads: { time: number; seconds: number }[] = [];
+  /** The arrivals that were counted until each look. */
+  const looks: { time: number; arrived: number }[] = [];
+  let begun = 0;
+  let waiting = 0;
+  let workers = 0;
+  let first: number | undefined;
+  let lastReport: number | undefined;
+
+  /** Arrivals per second of the last `seconds`, of what was watched when that is less. */
+  function rate(seconds: number, time: number): number {
+    const last = looks.at(-1);
+    if (!last) return 0;
+    const since = looks.findLast((look) => look.time <= time - seconds) ?? looks[0]!;
+    const span = last.time - since.time;
+    return span > 0 ? Math.max(0, (last.arrived - since.arrived) / Math.max(span, seconds / 2)) : 0;
+  }
+  function forget(time: number) {
+    while (looks.length > 2 && looks[1]!.time <= time - window) looks.shift();
+    while (reports.length > MOST || reports[0] && reports[0].time < time - window) reports.shift();
+    const old = (index: number) => (uploads[index]?.time ?? time) < time - window;
+    while (uploads.length > MOST || uploads.length > FEWEST && old(0)) uploads.shift();
+    const [oldest] = reportedIds;
+    if (reportedIds.size > MOST) reportedIds.delete(oldest!);
+    // Given up and dead-lettered: nobody will report it.
+    const lost = time - Math.max(window, 5 * (percentile(uploads, 0.95) ?? window));
+    for (const [id, { since }] of inHand) {
+      if (since >= lost && inHand.size <= MOST) break;
+      inHand.delete(id);
+    }
+  }
+
+  return {
+    started(id, worker, time) {
+      if (reportedIds.has(id)) return;
+      for (const [other, upload] of inHand) {
+        if (upload.worker === worker && other !== id) inHand.delete(other); // it has given that one up
+      }
+      if (!inHand.delete(id)) begun++;
+      inHand.set(id, { worker, since: time });
+    },
+    reported({ id, responseTime, uploadTime }, time, past = false) {
+      if (reportedIds.has(id)) return false;
+      reportedIds.add(id);
+      const seconds = uploadTime ?? (waiting === 0 ? responseTime : undefined);
+      if (seconds !== undefined) uploads.push({ time, seconds });
+      const known = inHand.delete(id);
+      if (past) return true;
+      if (!known) begun++;
+      lastReport = time;
+      reports.push({ time, responseTime });
+      return true;
+    },
+    observed(ready, consumers, time) {
+      first ??= time;
+      waiting = ready;
+      workers = consumers;
+      looks.push({ time, arrived: begun + ready });
+    },
+    measure(time) {
+      forget(time);
+      const finished = reports.length;
+      const seconds = uploads.map(({ seconds }) => seconds);
+      const times = reports.map(({ responseTime }) => ({ seconds: responseTime }));
+      const mean = seconds.length > 0
+        ? seconds.reduce((sum, each) => sum + each, 0) / seconds.length
+        : waiting > 0 && finished > 0
+        ? workers * window / finished
+        : undefined;
+      return {
+        time,
+        waiting,
+        busy: Math.max(inHand.size, waiting > 0 ? workers : 0),
+        workers,
+        arrivalRate: rate(window, time),
+        recentRate: rate(shortWindow, time),
+        serviceTime: mean,
+        serviceP95: percentile(uploads, 0.95) ?? mean,
+        p50: percentile(times, 0.5),
+        p95: percentile(times, 0.95),
+        finished,
+        silence: time - (lastReport ?? first ?? time),
+        watched: time - (first ?? time),
+      };
+    },
+  };
+}
+
+/** The value below which a share of the samples lies (nearest rank). */
+function percentile(samples: { seconds: number }[], share: number): number | undefined {
+  const sorted = samples.map(({ seconds }) => seconds).sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+}
