@@ -6,7 +6,7 @@
  * @module
  */
 import { MongoClient } from "mongodb";
-import { addTasks, openCollections } from "../reactor/task.ts";
+import { addTasks, openCollections } from "../reactor/queue/task.ts";
 import { compare, root, startUp, taskArgs } from "./measure.ts";
 
 const count = Number(Deno.args[0] ?? 20_000);

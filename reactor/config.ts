@@ -5,7 +5,7 @@
 import { isIPv6 } from "node:net";
 import { UsageError } from "@event-sink/lib";
 import * as v from "valibot";
-import { type Curve, isKey } from "./curve.ts";
+import { type Curve, isKey } from "./zmq/curve.ts";
 
 const text = v.pipe(v.string(), v.minLength(1));
 const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535));

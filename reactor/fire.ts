@@ -7,7 +7,7 @@
  */
 import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { Push, Request } from "zeromq";
-import { connecting, keyFlags, type Refusal, watchHandshake } from "./curve.ts";
+import { connecting, keyFlags, type Refusal, watchHandshake } from "./zmq/curve.ts";
 import { MAX_EVENT_BYTES } from "./event.ts";
 
 await runTool(import.meta, {

@@ -3,7 +3,7 @@ import { MongoClient } from "mongodb";
 import { layCable, startServers, unique } from "../lib/testing.ts";
 import type { ReactorEvent } from "./event.ts";
 import { openJournal } from "./journal.ts";
-import { append } from "./testing.ts";
+import { append } from "./testing/router.ts";
 
 async function setup() {
   await using stack = new AsyncDisposableStack();

@@ -16,12 +16,12 @@ import {
 import { Publisher } from "zeromq";
 import { parseConfig, readConfig, type RouterConfig } from "./config.ts";
 import { databaseFlags } from "./database.ts";
-import { feedFromQueue, openInput } from "./inputs.ts";
+import { feedFromQueue, openInput } from "./router/inputs.ts";
 import { KEEP_SECONDS, openJournal } from "./journal.ts";
-import { serving } from "./curve.ts";
-import { bind, LINGER } from "./sockets.ts";
-import { startStream, type Stream } from "./stream.ts";
-import { letIn } from "./zap.ts";
+import { serving } from "./zmq/curve.ts";
+import { bind, LINGER } from "./zmq/sockets.ts";
+import { startStream, type Stream } from "./router/stream.ts";
+import { letIn } from "./zmq/zap.ts";
 
 /** Longest time that stopping may wait for MongoDB, in milliseconds. */
 const LAST_WRITE_LIMIT = 8000;

@@ -6,15 +6,15 @@
  * @module
  */
 import { runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
-import { connecting, keyFlags } from "./curve.ts";
+import { connecting, keyFlags } from "./zmq/curve.ts";
 import { databaseFlags, openDatabase } from "./database.ts";
 import { parseEvent, type ReactorEvent } from "./event.ts";
-import { explain } from "./explain.ts";
-import { type Filters, readFilters, watchFilters } from "./filters.ts";
-import { follow } from "./follow.ts";
+import { explain } from "./sub/explain.ts";
+import { type Filters, readFilters, watchFilters } from "./sub/filters.ts";
+import { follow } from "./sub/follow.ts";
 import { openJournal } from "./journal.ts";
-import { subscribe } from "./subscription.ts";
-import { addTasks, type NewTask, openCollections } from "./task.ts";
+import { subscribe } from "./zmq/subscription.ts";
+import { addTasks, type NewTask, openCollections } from "./queue/task.ts";
 
 const subFlags = {
   ...databaseFlags,

@@ -8,11 +8,11 @@
 import { hostname } from "node:os";
 import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { createDrivers } from "./drivers.ts";
-import { openCollections } from "./task.ts";
-import { taskStore } from "./task_store.ts";
-import { followWakeUps } from "./wake_ups.ts";
-import { type Ended, work } from "./work.ts";
+import { createDrivers } from "./handlers/drivers.ts";
+import { openCollections } from "./queue/task.ts";
+import { taskStore } from "./queue/worker_side.ts";
+import { followWakeUps } from "./queue/wake_ups.ts";
+import { type Ended, work } from "./worker/loop.ts";
 
 await runTool(import.meta, {
   about: "Execute the handlers of events: claim tasks, run them, write their results.",

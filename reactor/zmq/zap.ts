@@ -3,7 +3,7 @@
  * @module
  */
 import { Reply } from "zeromq";
-import type { Log } from "../lib/log.ts";
+import type { Log } from "../../lib/log.ts";
 import { toZ85 } from "./curve.ts";
 import { receiveAll } from "./sockets.ts";
 

@@ -2,12 +2,12 @@
  * Executes handlers for events, with a time limit, so that whatever it does harms nobody else.
  * @module
  */
-import type { Entry } from "./filters.ts";
-import type { Outcome, Task } from "./task.ts";
+import type { Entry } from "../sub/filters.ts";
+import type { Outcome, Task } from "../queue/task.ts";
 import { BadHandler } from "./handler_file.ts";
 import { runProcess, splitWords } from "./subprocess.ts";
 import { runPython } from "./python.ts";
-import { type BatchOptions, threads } from "./threads.ts";
+import { type BatchOptions, threads } from "./thread_pool.ts";
 
 /** Bytes of output, or characters of a returned value, that are kept. */
 export const OUTPUT_LIMIT = 65_536;

@@ -3,7 +3,7 @@
  * @module
  */
 import * as v from "valibot";
-import type { Log } from "../lib/log.ts";
+import type { Log } from "../../lib/log.ts";
 
 const words = v.array(v.pipe(v.string(), v.nonEmpty()));
 const permission = v.union([v.boolean(), words]);

@@ -7,7 +7,7 @@
  */
 import type { Collection, Db } from "mongodb";
 import { pause } from "@event-sink/lib";
-import type { Log } from "../lib/log.ts";
+import type { Log } from "../../lib/log.ts";
 
 /** How long the server holds a request open; below the client's time limit for an answer. */
 const HELD_OPEN = 10_000;

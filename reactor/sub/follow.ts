@@ -3,9 +3,9 @@
  * @module
  */
 import { pause, within } from "@event-sink/lib";
-import type { Log } from "../lib/log.ts";
-import { parseEvent, type ReactorEvent } from "./event.ts";
-import type { Journal } from "./journal.ts";
+import type { Log } from "../../lib/log.ts";
+import { parseEvent, type ReactorEvent } from "../event.ts";
+import type { Journal } from "../journal.ts";
 
 /** Events that are handled together at most. */
 const BATCH = 500;

@@ -12,9 +12,9 @@ import {
   startServers,
   startTool,
   unique,
-} from "../lib/testing.ts";
-import type { ReactorEvent } from "./event.ts";
-import type { Journal } from "./journal.ts";
+} from "../../lib/testing.ts";
+import type { ReactorEvent } from "../event.ts";
+import type { Journal } from "../journal.ts";
 
 /** Debian's own Python, which sees Debian's packages whatever other Python a machine has. */
 export const python = "/usr/bin/python3";

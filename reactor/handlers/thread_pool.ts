@@ -6,10 +6,10 @@
  * quick are called for several events in one go.
  * @module
  */
-import type { Entry } from "./filters.ts";
+import type { Entry } from "../sub/filters.ts";
 import { BadHandler, handlerFile } from "./handler_file.ts";
 import { type Execution, OUTPUT_LIMIT } from "./drivers.ts";
-import type { Outcome } from "./task.ts";
+import type { Outcome } from "../queue/task.ts";
 import { type Answer, type Call, CLOSED } from "./call.ts";
 
 /** How to execute a batch. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { eventually } from "../lib/testing.ts";
+import { eventually } from "../../lib/testing.ts";
 import { parseFilters, watchFilters } from "./filters.ts";
 
 const entry = { driver: "func", handler: "mod.f" };

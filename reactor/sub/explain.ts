@@ -3,8 +3,8 @@
  * @module
  */
 import type { Match } from "./filters.ts";
-import { handlerFile } from "./handler_file.ts";
-import { splitWords } from "./subprocess.ts";
+import { handlerFile } from "../handlers/handler_file.ts";
+import { splitWords } from "../handlers/subprocess.ts";
 
 /** One line for each entry: where it stands, what would run, and why it cannot. */
 export async function explain(matches: Match[], directory: string): Promise<string[]> {

@@ -4,10 +4,10 @@
  */
 import { BadMessage, type Broker, type Channel, consume, type Tool } from "@event-sink/lib";
 import { Pull, Router, Subscriber } from "zeromq";
-import type { AmqpFeed, ZmqFeed } from "./config.ts";
-import type { Curve } from "./curve.ts";
-import { parseHead } from "./event.ts";
-import { arrived, bind, drain, receiveAll, receiving } from "./sockets.ts";
+import type { AmqpFeed, ZmqFeed } from "../config.ts";
+import type { Curve } from "../zmq/curve.ts";
+import { parseHead } from "../event.ts";
+import { arrived, bind, drain, receiveAll, receiving } from "../zmq/sockets.ts";
 import type { Stream } from "./stream.ts";
 
 /** An input that runs. */

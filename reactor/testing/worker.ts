@@ -11,10 +11,10 @@ import {
   startServers,
   startTool,
   unique,
-} from "../lib/testing.ts";
-import type { Entry } from "./filters.ts";
-import { addTasks, openCollections } from "./task.ts";
-import type { Result } from "./result.ts";
+} from "../../lib/testing.ts";
+import type { Entry } from "../sub/filters.ts";
+import { addTasks, openCollections } from "../queue/task.ts";
+import type { Result } from "../queue/result.ts";
 
 /** A database, a directory of handlers, and workers when they are started. */
 export async function setup(files: Record<string, string> = {}) {

@@ -4,7 +4,7 @@
  */
 import { Subscriber } from "zeromq";
 import { UsageError } from "@event-sink/lib";
-import type { Log } from "../lib/log.ts";
+import type { Log } from "../../lib/log.ts";
 import { type connecting, watchHandshake } from "./curve.ts";
 import { receiveAll, receiving } from "./sockets.ts";
 

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { curveKeyPair } from "zeromq";
-import { eventually, startTool } from "../lib/testing.ts";
+import { eventually, startTool } from "../../lib/testing.ts";
 import { isKey, toZ85 } from "./curve.ts";
-import { hasPythonZmq, lines, setup as setupRouter } from "./testing.ts";
-import { setup as setupWorkers } from "./worker_testing.ts";
+import { hasPythonZmq, lines, setup as setupRouter } from "../testing/router.ts";
+import { setup as setupWorkers } from "../testing/worker.ts";
 
 const ignore = !await hasPythonZmq();
 

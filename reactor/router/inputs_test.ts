@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { freePort, hasPythonZmq, lines, setup } from "./testing.ts";
+import { freePort, hasPythonZmq, lines, setup } from "../testing/router.ts";
 
 const ignore = !await hasPythonZmq();
 

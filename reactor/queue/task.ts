@@ -7,7 +7,7 @@
  * @module
  */
 import type { Collection, Db } from "mongodb";
-import type { Entry } from "./filters.ts";
+import type { Entry } from "../sub/filters.ts";
 import type { Result } from "./result.ts";
 import { openWakeUps, wakeUp } from "./wake_ups.ts";
 

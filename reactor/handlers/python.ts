@@ -5,7 +5,7 @@
 import { handlerFile } from "./handler_file.ts";
 import { runProcess } from "./subprocess.ts";
 import { type Execution, OUTPUT_LIMIT } from "./drivers.ts";
-import type { Outcome } from "./task.ts";
+import type { Outcome } from "../queue/task.ts";
 
 /** Exit code by which the program below says that another attempt is useless. */
 const BAD_HANDLER = 64;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { eventually } from "../lib/testing.ts";
-import { setup } from "./worker_testing.ts";
+import { eventually } from "../../lib/testing.ts";
+import { setup } from "../testing/worker.ts";
 
 /** Tells of each call, and then does what the number says. */
 const module = `

@@ -3,8 +3,8 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { eventText } from "./event.ts";
-import type { Journal } from "./journal.ts";
+import { eventText } from "../event.ts";
+import type { Journal } from "../journal.ts";
 
 /** Where accepted events go. */
 export interface Stream {

@@ -5,10 +5,10 @@
  * @module
  */
 import { pause, within } from "@event-sink/lib";
-import type { Log } from "../lib/log.ts";
-import type { Drivers } from "./drivers.ts";
-import type { Claimed, Outcome } from "./task.ts";
-import type { TaskStore } from "./task_store.ts";
+import type { Log } from "../../lib/log.ts";
+import type { Drivers } from "../handlers/drivers.ts";
+import type { Claimed, Outcome } from "../queue/task.ts";
+import type { TaskStore } from "../queue/worker_side.ts";
 
 /** Milliseconds after which an idle worker looks for tasks although nobody woke it. */
 const LONGEST_SLEEP = 30_000;
