@@ -14,7 +14,9 @@ import { type Filters, readFilters, watchFilters } from "./sub/filters.ts";
 import { follow } from "./sub/follow.ts";
 import { openJournal } from "./journal.ts";
 import { subscribe } from "./zmq/subscription.ts";
-import { addTasks, type NewTask, openCollections } from "./queue/task.ts";
+import { addTasks } from "./queue/add.ts";
+import { openCollections } from "./queue/collections.ts";
+import type { NewTask } from "./queue/task.ts";
 
 const subFlags = {
   ...databaseFlags,

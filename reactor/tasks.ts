@@ -8,7 +8,8 @@
 import type { Filter } from "mongodb";
 import { numberFlag, runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { type Collections, openCollections, type Task } from "./queue/task.ts";
+import { type Collections, openCollections } from "./queue/collections.ts";
+import type { Task } from "./queue/task.ts";
 import { wakeUp } from "./queue/wake_ups.ts";
 
 const statuses = ["pending", "running", "done", "failed"];

@@ -2,11 +2,7 @@
  * The file of a handler: `module.export`, inside the directory of the event handlers.
  * @module
  */
-
-/** A handler that cannot be run, now or later: missing, misspelt, outside its directory. */
-export class BadHandler extends Error {
-  override name = "BadHandler";
-}
+import { BadHandler } from "./execution.ts";
 
 /**
  * Finds the file of `module.export`; `module` may name folders, with dots or slashes.

@@ -2,10 +2,9 @@
  * `pyfunc` handlers: a function in a Python file, called in a process of its own.
  * @module
  */
+import { type Execution, type Outcome, OUTPUT_LIMIT } from "./execution.ts";
 import { handlerFile } from "./handler_file.ts";
 import { runProcess } from "./subprocess.ts";
-import { type Execution, OUTPUT_LIMIT } from "./drivers.ts";
-import type { Outcome } from "../queue/task.ts";
 
 /** Exit code by which the program below says that another attempt is useless. */
 const BAD_HANDLER = 64;

@@ -1,16 +1,16 @@
 /**
- * What runs in a thread for `func` handlers: loads the module, and calls its function for each event.
+ * What runs inside a thread for `func` handlers: it loads the module, and calls the function for each event.
  * @module
  */
 /// <reference lib="deno.worker" />
 
-import { type Answer, type Call, CLOSED } from "./call.ts";
+import { type Answer, type Call, CLOSED } from "./thread_messages.ts";
 
 const { file, directory } = JSON.parse(self.name) as { file: string; directory?: string };
 let log = "";
 let limit = 0;
 
-// stdout is the worker's own.
+// The worker's stdout is for the worker's own lines.
 for (const level of ["debug", "log", "info", "warn", "error"] as const) {
   console[level] = (...words: unknown[]) => {
     if (log.length > limit) return;
@@ -19,7 +19,7 @@ for (const level of ["debug", "log", "info", "warn", "error"] as const) {
   };
 }
 
-// A function's own message would be taken for an answer.
+// A message that the function posts itself would be taken for an answer.
 const post = self.postMessage.bind(self);
 self.postMessage = () => {
   throw new TypeError("a handler's result is what it returns");
@@ -45,7 +45,7 @@ self.onmessage = async ({ data }: { data: Call }) => {
     log = "";
     const answered = await answer(data.name, event);
     post(answered);
-    if (!("status" in answered) || answered.status === "failed") return; // not for this thread any more
+    if (!("status" in answered) || answered.status === "failed") return; // the worker drops this thread
   }
 };
 

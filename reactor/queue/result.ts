@@ -1,66 +1,84 @@
 /**
- * What came of the tasks, in MongoDB, for those who want to know.
+ * A result: what came of a task, as it stands in MongoDB.
  * @module
  */
 import type { Collection } from "mongodb";
-import type { Claimed, Outcome } from "./task.ts";
+import type { EndedAttempt } from "./task.ts";
 
-/** How long results are kept, in milliseconds. */
+/** How long results, and tasks that are over, are kept, in milliseconds. */
 export const KEPT = 48 * 3600 * 1000;
 
-/** A result in MongoDB. */
+/** A document of the collection of the results. */
 export interface Result {
+  /** The task's, so that a task has one result at most. */
   _id: string;
+  /** The event; as JSON text when MongoDB might refuse it as a document. */
   event: unknown;
   namespace: string;
   event_type: string;
   handler: string;
   driver: string;
   status: "done" | "failed";
+  /** The exit code; 0 or 1 for a function, null when the handler did not end by itself. */
   code: number | null;
+  /** stdout, or what the function returned; as JSON text when MongoDB might refuse it as a document. */
   data: unknown;
+  /** stderr, or what the function wrote to the console. */
   log?: string;
   error: string | null;
   attempts: number;
+  /** Who executed it. */
   worker: string;
+  /** When the task was added. */
   added: Date;
   started: Date;
   finished: Date;
+  /** When MongoDB removes the result. */
   expires: Date;
 }
 
-/** Writes results, unless there is one of a later attempt: somebody else's, after this worker lost its lease. */
-export async function writeResults(results: Collection<Result>, news: Result[]): Promise<void> {
-  if (news.length === 0) return;
-  const there = await refused(() => results.insertMany(news, { ordered: false }));
-  const left = news.filter((_, index) => there.has(index));
-  if (left.length === 0) return;
-  // With `upsert`, as the result that is there may expire now; one of a later attempt is in its way.
-  const writes = left.map((result) => ({
+/**
+ * Writes results, each exactly once for its task: the `_id` is the task's. One that is there already is replaced, unless it is of a later
+ * attempt, which another worker has made after this one had lost its lease.
+ *
+ * @throws when MongoDB is away; the same call may then be repeated
+ */
+export async function writeResults(
+  results: Collection<Result>,
+  newResults: Result[],
+): Promise<void> {
+  if (newResults.length === 0) return;
+  const duplicates = await duplicatesOf(() => results.insertMany(newResults, { ordered: false }));
+  const repeated = newResults.filter((_, index) => duplicates.has(index));
+  if (repeated.length === 0) return;
+  // With `upsert`, since the result that is there may expire at this moment. A result of a later attempt does not match the filter: the
+  // upsert is then refused as a duplicate, and the later result stays.
+  const writes = repeated.map((result) => ({
     replaceOne: {
       filter: { _id: result._id, attempts: { $lte: result.attempts } },
       replacement: result,
       upsert: true,
     },
   }));
-  await refused(() => results.bulkWrite(writes, { ordered: false }));
+  await duplicatesOf(() => results.bulkWrite(writes, { ordered: false }));
 }
 
-/** Writes, and returns the indexes of those for whose id there is a document already. */
-async function refused(write: () => Promise<unknown>): Promise<Set<number>> {
+/** Writes, and returns the indexes of the documents that were refused because their `_id` is there already. */
+async function duplicatesOf(write: () => Promise<unknown>): Promise<Set<number>> {
   try {
     await write();
     return new Set();
   } catch (error) {
     const { writeErrors } = error as { writeErrors?: { code: number; index: number }[] };
+    // 11000 DuplicateKey
     if (!writeErrors?.length || !writeErrors.every(({ code }) => code === 11000)) throw error;
     return new Set(writeErrors.map(({ index }) => index));
   }
 }
 
-/** The result of a task that is over. */
+/** Makes the result of a task that is over. */
 export function resultOf(
-  { task, outcome }: { task: Claimed; outcome: Outcome },
+  { task, outcome }: EndedAttempt,
   { finished, worker }: { finished: Date; worker: string },
 ): Result {
   const { namespace, event_type, attempts, added, started, entry } = task;
@@ -85,7 +103,7 @@ export function resultOf(
   };
 }
 
-/** The value, or its JSON when MongoDB may refuse it: for its depth or its keys. */
+/** The value, or its JSON text when MongoDB may refuse it as a document: for its depth, or for what its keys contain. */
 function storable(value: unknown, json = JSON.stringify(value)): unknown {
   const fits = (part: unknown, depth: number): boolean => {
     if (typeof part !== "object" || part === null) return true;

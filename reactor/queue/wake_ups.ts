@@ -1,18 +1,22 @@
 /**
- * Wake-ups: whoever adds a task tells the workers, through the database that holds the task.
+ * Wake-ups: whoever adds a task tells the workers so, by a document in a small capped collection.
  *
- * A small capped collection, which workers follow with a tailable cursor: one open request instead of polling, and it works on a standalone
- * MongoDB, where change streams do not. The task is stored before its wake-up, and workers need no connection to those who add tasks.
+ * Workers follow the collection with a tailable cursor (https://www.mongodb.com/docs/manual/core/tailable-cursors/), one open request in place
+ * of polling. A change stream would do the same, but a standalone MongoDB has none.
  * @module
  */
 import type { Collection, Db } from "mongodb";
 import { pause } from "@event-sink/lib";
 import type { Log } from "../../lib/log.ts";
 
-/** How long the server holds a request open; below the client's time limit for an answer. */
+/** Milliseconds that the server holds a request open when there is nothing new. Must be below the client's `socketTimeoutMS`. */
 const HELD_OPEN = 10_000;
 
-/** The collection that wake-ups go through, made where it is missing. */
+/**
+ * Opens the collection of the wake-ups, and creates it where it is missing.
+ *
+ * @throws when MongoDB is away
+ */
 export async function openWakeUps(db: Db): Promise<Collection> {
   try {
     await db.createCollection("wakeups", { capped: true, size: 65_536, max: 100 });
@@ -22,12 +26,19 @@ export async function openWakeUps(db: Db): Promise<Collection> {
   return db.collection("wakeups", { writeConcern: { w: 1 } });
 }
 
-/** Wakes every worker up. */
+/**
+ * Wakes every worker. Call it after the tasks are stored.
+ *
+ * @throws when MongoDB is away
+ */
 export async function wakeUp(wakeUps: Collection): Promise<void> {
   await wakeUps.insertOne({ at: new Date() });
 }
 
-/** Calls `onWake` after each wake-up, and after each time that MongoDB was away: there may have been one. Returns when the signal aborts. */
+/**
+ * Calls `onWake` after each wake-up, and after each outage of MongoDB, since wake-ups may have been missed in it. Returns when the signal
+ * aborts.
+ */
 export async function followWakeUps(
   db: Db,
   { onWake, signal, log }: { onWake: () => void; signal: AbortSignal; log: Log },
@@ -35,7 +46,7 @@ export async function followWakeUps(
   while (!signal.aborted) {
     try {
       const wakeUps = await openWakeUps(db);
-      // A tailable cursor on an empty collection ends at once.
+      // On an empty collection a tailable cursor would end at once.
       if (await wakeUps.countDocuments({}, { limit: 1 }) === 0) await wakeUp(wakeUps);
       const cursor = wakeUps.find({}, {
         tailable: true,

@@ -4,7 +4,7 @@
  */
 import type { Match } from "./filters.ts";
 import { handlerFile } from "../handlers/handler_file.ts";
-import { splitWords } from "../handlers/subprocess.ts";
+import { splitWords } from "../handlers/shell.ts";
 
 /** One line for each entry: where it stands, what would run, and why it cannot. */
 export async function explain(matches: Match[], directory: string): Promise<string[]> {

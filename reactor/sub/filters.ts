@@ -3,31 +3,8 @@
  * @module
  */
 import * as v from "valibot";
+import { type Entry, entrySchema } from "../handlers/entry.ts";
 import type { Log } from "../../lib/log.ts";
-
-const words = v.array(v.pipe(v.string(), v.nonEmpty()));
-const permission = v.union([v.boolean(), words]);
-
-/** One handler of an event. Other keys than these are ignored, as files of existing installations may have them. */
-const entrySchema = v.object({
-  driver: v.pipe(v.string(), v.nonEmpty()),
-  handler: v.pipe(v.string(), v.nonEmpty()),
-  /** At most one execution of this handler at a time, over all workers. */
-  exclusive: v.optional(v.boolean()),
-  /** What a `func` handler may do; nothing without. */
-  permissions: v.optional(v.strictObject({
-    env: v.optional(permission),
-    ffi: v.optional(permission),
-    import: v.optional(permission),
-    net: v.optional(permission),
-    read: v.optional(permission),
-    run: v.optional(permission),
-    sys: v.optional(permission),
-    write: v.optional(permission),
-  })),
-});
-/** One handler of an event. */
-export type Entry = v.InferOutput<typeof entrySchema>;
 
 const fileSchema = v.record(
   v.pipe(v.string(), v.includes(":", "expected '<namespace>:<event_type>'")),

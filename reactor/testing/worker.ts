@@ -12,8 +12,9 @@ import {
   startTool,
   unique,
 } from "../../lib/testing.ts";
-import type { Entry } from "../sub/filters.ts";
-import { addTasks, openCollections } from "../queue/task.ts";
+import type { Entry } from "../handlers/entry.ts";
+import { addTasks } from "../queue/add.ts";
+import { openCollections } from "../queue/collections.ts";
 import type { Result } from "../queue/result.ts";
 
 /** A database, a directory of handlers, and workers when they are started. */
