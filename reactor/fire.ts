@@ -7,7 +7,7 @@
  */
 import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { Push, Request } from "zeromq";
-import { connecting, keyFlags, type Refusal, watchHandshake } from "./zmq/curve.ts";
+import { curveClientOptions, keyFlags, type Refusal, watchHandshake } from "./zmq/curve.ts";
 import { MAX_EVENT_BYTES } from "./event.ts";
 
 await runTool(import.meta, {
@@ -58,7 +58,7 @@ await runTool(import.meta, {
     timestamp: Date.now() / 1000,
   });
   const end = Date.now() + timeout * 1000;
-  const keys = await connecting(flags);
+  const keys = await curveClientOptions(flags);
   let refusal: Refusal | undefined;
 
   /** Not the socket's own timeouts: they crash Deno. */

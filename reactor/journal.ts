@@ -2,7 +2,7 @@
  * The journal: every event that was accepted, numbered, for a limited time, in MongoDB.
  * @module
  */
-import type { Log } from "../lib/log.ts";
+import type { Log } from "@event-sink/lib";
 import type { Db } from "mongodb";
 import { eventText, type ReactorEvent } from "./event.ts";
 

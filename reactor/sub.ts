@@ -6,7 +6,7 @@
  * @module
  */
 import { runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
-import { connecting, keyFlags } from "./zmq/curve.ts";
+import { curveClientOptions, keyFlags } from "./zmq/curve.ts";
 import { databaseFlags, openDatabase } from "./database.ts";
 import { parseEvent, type ReactorEvent } from "./event.ts";
 import { explain } from "./sub/explain.ts";
@@ -49,7 +49,7 @@ await runTool(import.meta, {
 }, async (tool) => {
   if (tool.flags.explain !== "") return await explainEvent(tool);
   const { flags, signal, log, print } = tool;
-  const keys = await connecting(flags);
+  const keys = await curveClientOptions(flags);
   using filters = await watchFilters(flags.eventFilters, log).catch(asUsage);
   await using database = await openDatabase(tool);
   const { db } = database;

@@ -6,8 +6,7 @@
  * @module
  */
 import type { Collection, Db } from "mongodb";
-import { pause } from "@event-sink/lib";
-import type { Log } from "../../lib/log.ts";
+import { type Log, pause } from "@event-sink/lib";
 
 /** Milliseconds that the server holds a request open when there is nothing new. Must be below the client's `socketTimeoutMS`. */
 const HELD_OPEN = 10_000;

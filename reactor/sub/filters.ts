@@ -4,7 +4,7 @@
  */
 import * as v from "valibot";
 import { type Entry, entrySchema } from "../handlers/entry.ts";
-import type { Log } from "../../lib/log.ts";
+import type { Log } from "@event-sink/lib";
 
 const fileSchema = v.record(
   v.pipe(v.string(), v.includes(":", "expected '<namespace>:<event_type>'")),

@@ -2,8 +2,7 @@
  * The stream of events, each once: live from the router, and from the journal what was missed.
  * @module
  */
-import { pause, within } from "@event-sink/lib";
-import type { Log } from "../../lib/log.ts";
+import { type Log, pause, within } from "@event-sink/lib";
 import { parseEvent, type ReactorEvent } from "../event.ts";
 import type { Journal } from "../journal.ts";
 

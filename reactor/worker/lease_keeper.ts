@@ -2,8 +2,7 @@
  * Keeps the leases of the tasks that a worker holds, and lets go of the tasks whose lease it has lost.
  * @module
  */
-import { pause } from "@event-sink/lib";
-import type { Log } from "../../lib/log.ts";
+import { type Log, pause } from "@event-sink/lib";
 import { renewLeases } from "../queue/lease.ts";
 import type { WorkerQueue } from "../queue/worker_queue.ts";
 import type { HeldTask, HeldTasks } from "./held_tasks.ts";

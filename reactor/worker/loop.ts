@@ -2,8 +2,7 @@
  * A worker's loop: it claims tasks, executes them and writes down what came of them, until it is stopped.
  * @module
  */
-import { within } from "@event-sink/lib";
-import type { Log } from "../../lib/log.ts";
+import { type Log, within } from "@event-sink/lib";
 import type { Drivers } from "../handlers/drivers.ts";
 import type { Outcome } from "../handlers/execution.ts";
 import { claim } from "../queue/claim.ts";

@@ -2,7 +2,7 @@
  * Whether MongoDB is away, as far as the worker's requests have shown.
  * @module
  */
-import type { Log } from "../../lib/log.ts";
+import type { Log } from "@event-sink/lib";
 
 /** What the worker knows of MongoDB. Everything that asks MongoDB for something tells it how that went. */
 export interface Outage {

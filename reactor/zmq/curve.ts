@@ -1,14 +1,14 @@
 /**
- * CURVE: what goes over a ZeroMQ connection is encrypted, and both sides know whom they speak to.
+ * CURVE: encryption of ZeroMQ connections, and keys that tell who is at the other end.
  *
- * Keys are 40 characters of Z85. Sources: https://rfc.zeromq.org/spec/26/ (CurveZMQ), https://rfc.zeromq.org/spec/32/ (Z85),
- * http://api.zeromq.org/4-3:zmq-curve.
+ * Keys are 32 bytes, written as 40 characters of Z85. Sources: https://rfc.zeromq.org/spec/26/ (CurveZMQ),
+ * https://rfc.zeromq.org/spec/32/ (Z85), http://api.zeromq.org/4-3:zmq-curve.
  * @module
  */
 import { type Flags, textFlag, UsageError, type Values } from "@event-sink/lib";
 import type { Socket } from "zeromq";
 
-/** The router's side: every socket that binds is a CURVE server. */
+/** The keys of the router, whose sockets are the CURVE servers. */
 export interface Curve {
   secretKey: string;
   /** Public keys of the clients that are let in; anybody with the server's public key when absent. */
@@ -30,7 +30,7 @@ export const keyFlags = {
 const ALPHABET =
   "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
 
-/** A key of 32 bytes as text. */
+/** A key of 32 bytes as 40 characters of Z85. */
 export function toZ85(key: Uint8Array): string {
   const view = new DataView(key.buffer, key.byteOffset, key.length);
   let text = "";
@@ -41,7 +41,7 @@ export function toZ85(key: Uint8Array): string {
   return text;
 }
 
-/** Whether a text stands for a key of 32 bytes: five characters for four bytes each. */
+/** Whether a text stands for a key: each five characters are four bytes, and so a number below 2^32. */
 export function isKey(text: string): boolean {
   const groups = text.match(/.{5}/gs) ?? [];
   const value = (group: string) =>
@@ -52,22 +52,22 @@ export function isKey(text: string): boolean {
   return text.length === 40 && groups.every((group) => value(group) < 2 ** 32);
 }
 
-/** Options of a socket that binds, with the keys when there are any. */
-export function serving(curve: Curve | undefined) {
+/** The CURVE options of a socket that binds; none when the router has no keys. */
+export function curveServerOptions(curve: Curve | undefined) {
   if (!curve) return {};
   const server = { curveServer: true, curveSecretKey: curve.secretKey };
-  // Enforced: were there no ZAP handler, nobody would come in rather than everybody.
+  // Enforced, so that without a ZAP handler nobody is let in, rather than everybody.
   return curve.clientKeys
     ? { ...server, zapDomain: "event-reactor", zapEnforceDomain: true }
     : server;
 }
 
 /**
- * Options of a socket that connects to a server with keys; those of the client are made up when it has no file of them.
+ * The CURVE options of a socket that connects; none when the router has no keys. A client without a key file makes up its keys.
  *
  * @throws {UsageError} when a key cannot be used, without showing it
  */
-export async function connecting(
+export async function curveClientOptions(
   { serverKey, keyFile }: Values<typeof keyFlags>,
 ) {
   if (keyFile && !serverKey) throw new UsageError("--key-file is of no use without --server-key");
@@ -101,11 +101,11 @@ async function readKeys(file: string): Promise<{ publicKey: string; secretKey: s
 /** Why a connection did not come about. */
 export interface Refusal {
   why: string;
-  /** Whether ZeroMQ has given it up: it tries again only where the other side just hangs up. */
+  /** Whether ZeroMQ has given up. Otherwise it tries again, as after a peer that hung up without a reason. */
   final: boolean;
 }
 
-/** Tells of each connection that does not come about. A server that is called with a wrong server key just hangs up. */
+/** Calls `refused` for each connection that does not come about. With a wrong server key the server hangs up without a reason. */
 export function watchHandshake({ events }: Socket, refused: (refusal: Refusal) => void) {
   events.on("handshake:error:auth", () => {
     refused({ why: "the router does not know this client's key", final: true });

@@ -3,14 +3,17 @@
  * @module
  */
 import { Subscriber } from "zeromq";
-import { UsageError } from "@event-sink/lib";
-import type { Log } from "../../lib/log.ts";
-import { type connecting, watchHandshake } from "./curve.ts";
-import { receiveAll, receiving } from "./sockets.ts";
+import { type Log, UsageError } from "@event-sink/lib";
+import { type curveClientOptions, watchHandshake } from "./curve.ts";
+import { receiveAll, receiverOptions } from "./sockets.ts";
 
 /** A connected socket. Dispose it to close it. */
 export interface Subscription extends Disposable {
-  /** Hands over the frames of each message, one after the other, until the signal aborts; throws when the router refuses this client. */
+  /**
+   * Hands over the frames of each message until the signal aborts; the next message waits for the promise of the one before.
+   *
+   * @throws when the router refuses this client
+   */
   receive(handle: (frames: Uint8Array[]) => Promise<void> | undefined): Promise<void>;
 }
 
@@ -22,16 +25,16 @@ export interface Subscription extends Disposable {
 export function subscribe(
   uri: string,
   { keys, onConnect, signal, log }: {
-    /** This client's, when the router has keys. */
-    keys: Awaited<ReturnType<typeof connecting>>;
-    /** Is called when the connection is there, and whenever it is there again. */
+    /** This client's CURVE options. */
+    keys: Awaited<ReturnType<typeof curveClientOptions>>;
+    /** Called when the connection is there, and again after each time that it was lost. */
     onConnect: () => void;
     signal: AbortSignal;
     log: Log;
   },
 ): Subscription {
   const socket = new Subscriber({
-    ...receiving({ highWaterMark: 10_000 }),
+    ...receiverOptions({ highWaterMark: 10_000 }),
     ...keys,
     linger: 0,
     reconnectInterval: 100,
@@ -52,7 +55,7 @@ export function subscribe(
   let told = "";
   watchHandshake(socket, ({ why, final }) => {
     const text = `Cannot subscribe to ${uri}: ${why}`;
-    // It would wait for ever, in silence.
+    // ZeroMQ has given up: waiting would be for ever.
     if (final) refused.reject(new Error(text));
     else if (told !== text) log.warn(`${text} Trying again`);
     told = text;

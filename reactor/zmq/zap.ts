@@ -1,18 +1,18 @@
 /**
- * A ZAP handler, which ZeroMQ asks whether to let a client in: https://rfc.zeromq.org/spec/27/.
+ * A ZAP handler: ZeroMQ asks it about each client with keys whether to let it in (https://rfc.zeromq.org/spec/27/).
  * @module
  */
 import { Reply } from "zeromq";
-import type { Log } from "../../lib/log.ts";
+import type { Log } from "@event-sink/lib";
 import { toZ85 } from "./curve.ts";
 import { receiveAll } from "./sockets.ts";
 
 /**
- * Lets in the clients with these public keys, on all sockets of this process. Call it before they bind.
+ * Has ZeroMQ let in the clients with these public keys and no others, on all sockets of this process. Call it before they bind.
  *
- * @returns the handler's socket, to close after the others, and a promise that rejects when it fails
+ * @returns `close`, to call after the other sockets are closed, and `done`, which rejects when the handler fails
  */
-export async function letIn(
+export async function startZapHandler(
   clientKeys: string[],
   log: Log,
 ): Promise<{ done: Promise<void>; close(): void }> {
@@ -20,7 +20,7 @@ export async function letIn(
   const socket = new Reply({ linger: 0 });
   await socket.bind("inproc://zeromq.zap.01");
   const done = receiveAll(socket, async (frames) => {
-    // The frames: version, request id, domain, address, identity, mechanism, credentials.
+    // Version, request id, domain, address, identity, mechanism, credentials.
     const [, id, , address, , mechanism, credentials] = frames;
     const key = `${mechanism}` === "CURVE" && credentials ? toZ85(credentials) : "none";
     const isKnown = known.has(key);
