@@ -16,7 +16,7 @@ import {
 } from "@event-sink/lib";
 import { parseConfig, readConfig, type RouterConfig } from "./config.ts";
 import { databaseFlags } from "./database.ts";
-import { type Journal, KEEP_SECONDS, openJournal } from "./journal.ts";
+import { type Journal, KEEP_SECONDS, openJournal } from "./journal/journal.ts";
 import { openOutput } from "./router/output.ts";
 import { feedFromQueue } from "./router/queue_input.ts";
 import { startStream, type Stream } from "./router/stream.ts";

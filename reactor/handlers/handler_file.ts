@@ -1,13 +1,15 @@
 /**
- * The file of a handler: `module.export`, inside the directory of the event handlers.
+ * Finds the file of a handler `module.export`, inside the directory of the event handlers.
  * @module
  */
 import { BadHandler } from "./execution.ts";
 
 /**
- * Finds the file of `module.export`; `module` may name folders, with dots or slashes.
+ * Finds the file of `module.export`, for example `mail/send.ts` for `mail.send.text` or `mail/send.text`.
  *
- * @throws {BadHandler} when there is none inside the directory; a link that leads out of it is outside
+ * @param extensions tried in this order, with their dots
+ * @returns the file, with links resolved, and the name of the export
+ * @throws {BadHandler} when there is no such file inside the directory, or it is a link that leads out of it
  * @throws {Error} when there is no such directory
  */
 export async function handlerFile(

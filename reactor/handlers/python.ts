@@ -6,10 +6,10 @@ import { type Execution, type Outcome, OUTPUT_LIMIT } from "./execution.ts";
 import { handlerFile } from "./handler_file.ts";
 import { runProcess } from "./subprocess.ts";
 
-/** Exit code by which the program below says that another attempt is useless. */
+/** The program's exit code when another attempt would fail in the same way. */
 const BAD_HANDLER = 64;
 
-/** What the handler prints goes to stderr: stdout is for what it returns. */
+/** Loads the file, calls the function and writes what it returns to stdout as JSON. What the handler itself prints goes to stderr. */
 const program = `
 import importlib.util, json, os, sys
 file, name, directory, limit = sys.argv[1:5]
@@ -36,7 +36,13 @@ result.write(text)
 result.flush()
 `;
 
-/** Calls the function and waits for its end. */
+/**
+ * Calls the function and waits for its end.
+ *
+ * @param context `directory` is where the file is and where it runs; `signal` kills it
+ * @throws {BadHandler} when there is no such file
+ * @throws the signal's reason when that aborts
+ */
 export async function runPython(
   { entry, event }: Execution,
   { directory, signal }: { directory: string; signal: AbortSignal },
@@ -45,7 +51,7 @@ export async function runPython(
   const cwd = await Deno.realPath(directory);
   const { code, stdout, stderr } = await runProcess(
     ["python3", "-c", program, file, name, cwd, String(OUTPUT_LIMIT)],
-    // The program has cut what it returns; in UTF-8 and as a JSON string that may be longer.
+    // The program has cut the text to so many characters, which as bytes of UTF-8, escaped, may be more.
     { cwd, input: event, signal, limit: 8 * OUTPUT_LIMIT },
   );
   const log = stderr.slice(0, OUTPUT_LIMIT);

@@ -4,7 +4,7 @@
  */
 import { setImmediate } from "node:timers";
 import { eventText } from "../event.ts";
-import type { Journal } from "../journal.ts";
+import type { Journal } from "../journal/journal.ts";
 import type { Output } from "./output.ts";
 
 /** Where accepted events go. */

@@ -1,12 +1,12 @@
 /**
- * Says which handlers an event would go to, without executing one.
+ * `sub --explain`: which handlers an event would go to.
  * @module
  */
 import type { Match } from "./filters.ts";
 import { handlerFile } from "../handlers/handler_file.ts";
 import { splitWords } from "../handlers/shell.ts";
 
-/** One line for each entry: where it stands, what would run, and why it cannot. */
+/** Returns a line for each entry: where it stands in the file, and what would run, or why nothing can. Executes nothing. */
 export async function explain(matches: Match[], directory: string): Promise<string[]> {
   return await Promise.all(matches.map(async ({ pattern, index, entry }) => {
     const words = [entry.exclusive ? "exclusive" : "", await what(entry, directory)];

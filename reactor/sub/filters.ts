@@ -11,15 +11,15 @@ const fileSchema = v.record(
   v.array(entrySchema),
 );
 
-/** An entry that an event matches, and where it stands in the file. */
+/** An entry whose pattern an event matches, and where it stands in the file. */
 export interface Match {
   pattern: string;
-  /** From 0, in the pattern's list. */
+  /** Its place in the pattern's list, from 0. */
   index: number;
   entry: Entry;
 }
 
-/** Finds the entries for an event. */
+/** Returns the entries for an event, in the order of the file. */
 export type Filters = (event: { namespace: string; event_type: string }) => Match[];
 
 /**
@@ -61,13 +61,13 @@ function splitOnce(pattern: string): [string, string] {
   return [pattern.slice(0, colon), pattern.slice(colon + 1)];
 }
 
-/** Words are separated by dots: `*` stands for one, `#` for any number of them, none included. */
+/** Matches a text word by word, words being separated by dots: `*` stands for one word, `#` for any number of words, none included. */
 function matcher(pattern: string): (text: string) => boolean {
   if (!/[*#]/.test(pattern)) return (text) => text === pattern;
   const parts = pattern.split(".").filter((word, at, all) => word !== "#" || all[at - 1] !== "#");
   return (text) => {
     const words = text === "" ? [] : text.split(".");
-    // reached[n]: the parts so far can stand for the first n words. No backtracking, whatever the pattern.
+    // reached[n]: whether the parts so far can stand for the first n words. So there is no backtracking, whatever the pattern.
     let reached = [true, ...words.map(() => false)];
     for (const part of parts) {
       if (part === "#") {
@@ -89,24 +89,24 @@ function matcher(pattern: string): (text: string) => boolean {
  * @throws {TypeError} when it cannot be used
  */
 export async function readFilters(file: string): Promise<Filters> {
-  return using(file, await read(file));
+  return filtersOf(file, await read(file));
 }
 
-/** Filters that follow their file. Dispose it to stop following. */
+/** Filters that follow changes of their file. Dispose it to stop. */
 export interface WatchedFilters extends Disposable {
-  /** Finds the entries for an event, by the file as it was last when it could be used. */
+  /** Returns the entries for an event, by the latest content of the file that can be used. */
   readonly match: Filters;
 }
 
 /**
- * Reads the file, and again whenever it changes: one that is broken is reported, and the old one stays in use.
+ * Reads the file, and again whenever it changes. While it cannot be used, that is logged and the filters stay as they are.
  *
- * @throws {TypeError} when the file cannot be used now, at the start
+ * @throws {TypeError} when the file cannot be used at the start
  */
 export async function watchFilters(file: string, log: Log): Promise<WatchedFilters> {
   let text = await read(file);
-  let match = using(file, text);
-  // The folder: an editor replaces the file, and a mounted one is a link that is replaced.
+  let match = filtersOf(file, text);
+  // The folder, not the file: an editor replaces the file by a new one, and Kubernetes replaces a link that leads to it.
   const folder = file.includes("/") ? file.slice(0, file.lastIndexOf("/") + 1) : ".";
   const watcher = Deno.watchFs(folder, { recursive: false });
   (async () => {
@@ -115,7 +115,7 @@ export async function watchFilters(file: string, log: Log): Promise<WatchedFilte
         const now = await read(file);
         if (now === text) continue;
         text = now;
-        match = using(file, now);
+        match = filtersOf(file, now);
         log.info(`Using the new ${file}`);
       } catch (error) {
         log.warn(`${(error as Error).message}; still using the old one`);
@@ -138,7 +138,7 @@ async function read(file: string): Promise<string> {
   }
 }
 
-function using(file: string, text: string): Filters {
+function filtersOf(file: string, text: string): Filters {
   try {
     return parseFilters(text);
   } catch (error) {

@@ -14,7 +14,7 @@ import {
   unique,
 } from "../../lib/testing.ts";
 import type { ReactorEvent } from "../event.ts";
-import type { Journal } from "../journal.ts";
+import type { Journal } from "../journal/journal.ts";
 
 /** Debian's own Python, which sees Debian's packages whatever other Python a machine has. */
 export const python = "/usr/bin/python3";
@@ -32,7 +32,7 @@ export async function hasPythonZmq(): Promise<boolean> {
   return false;
 }
 
-/** A port that is free, and that no connection is given before it is used: Linux gives those ports from 32768. */
+/** A free port. It is below 32768: from there on Linux gives ports to outgoing connections, which might take it before it is used. */
 export function freePort(): number {
   while (true) {
     const port = 10_000 + Math.floor(Math.random() * 22_000);
@@ -163,7 +163,7 @@ export async function setup(
   };
 }
 
-/** It pushes events until it sees one of them, and so knows that it is connected. */
+/** Pushes events until it receives one of them: then it is connected. After that it prints what it receives. */
 const subscribe = `
 import sys, zmq, json
 context = zmq.Context()
@@ -182,7 +182,7 @@ for _ in range(int(sys.argv[3])):
     print(sub.recv().decode(), flush=True)
 `;
 
-/** It ends when all is sent: Python's own end would not wait for that. */
+/** Pushes events, and ends when all of them are sent: without term() Python would not wait for that. */
 export const push = `
 import sys, zmq, json
 socket = zmq.Context().socket(zmq.PUSH)
@@ -204,6 +204,7 @@ for line in sys.stdin.buffer.read().split(b"\\n"):
     print(socket.recv().decode(), flush=True)
 `;
 
+/** Reads lines of JSON. */
 export const lines = (text: string) => text.trim().split("\n").map((line) => JSON.parse(line));
 
 /** Appends events to a journal, and returns them with their numbers. */

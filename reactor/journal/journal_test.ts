@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { MongoClient } from "mongodb";
-import { layCable, startServers, unique } from "../lib/testing.ts";
-import type { ReactorEvent } from "./event.ts";
+import { layCable, startServers, unique } from "../../lib/testing.ts";
+import type { ReactorEvent } from "../event.ts";
 import { openJournal } from "./journal.ts";
-import { append } from "./testing/router.ts";
+import { append } from "../testing/router.ts";
 
 async function setup() {
   await using stack = new AsyncDisposableStack();
