@@ -40,10 +40,9 @@ Deno.test("the longest patterns of # and * are matched without trying all ways",
     const trie = new TopicTrie<string>();
     trie.add(longest(unit), "many");
     const start = performance.now();
-    trie.match(longest("a."));
-    trie.match(longest("a.").slice(0, -1) + "b");
+    for (let i = 0; i < 20; i++) trie.match(longest("a.").slice(0, -1) + "b");
     const took = performance.now() - start;
-    assert.ok(took < 200, `${unit} took ${took} ms`);
+    assert.ok(took < 400, `20 matches of ${unit} took ${took} ms`);
   }
 });
 
