@@ -5,7 +5,7 @@
 import type { Broker, Client } from "../broker/broker.ts";
 import type { VirtualHost } from "../broker/vhost.ts";
 import { Channel, type ChannelConnection } from "../channel/channel.ts";
-import { handleMethod } from "../channel/methods.ts";
+import { handleMethod, secondOpen } from "../channel/methods.ts";
 import { takeContent } from "../channel/publish.ts";
 import { writeHeartbeat } from "../message/delivery.ts";
 import { methodById, writeMethod } from "../protocol/codec.ts";
@@ -193,7 +193,7 @@ export class Connection implements Client, ChannelConnection, Session {
     if (!method) throw unknownMethod(this.current);
     const args = method.decode(payload);
     if (method.name === "connection.close") this.acceptClose();
-    else if (method.name !== "connection.close-ok") handshake(this, method.name, args);
+    else handshake(this, method.name, args);
   }
 
   private handleChannelFrame(): void {
@@ -210,14 +210,17 @@ export class Connection implements Client, ChannelConnection, Session {
     const { payload } = this.frames;
     this.current = payload.long();
     const method = methodById(this.current);
-    if (channel?.state === "closing") {
-      if (method?.name === "channel.close-ok") this.channels.delete(id);
-      else if (method?.name === "channel.close") channel.send("channel.close-ok", {});
-      return;
-    }
+    if (channel?.state === "closing") return this.handleWhileClosing(channel, method?.name);
     if (!method) throw unknownMethod(this.current);
     if (channel) handleMethod(channel, method, payload);
     else this.openChannel(id, method.name);
+  }
+
+  /** The broker closed the channel and waits for close-ok: what the client sent before it knew is passed over. */
+  private handleWhileClosing(channel: Channel, method: MethodName | undefined): void {
+    if (method === "channel.close-ok") this.channels.delete(channel.id);
+    else if (method === "channel.close") channel.send("channel.close-ok", {});
+    else if (method === "channel.open") throw secondOpen();
   }
 
   private openChannel(id: number, method: MethodName): void {
