@@ -5,6 +5,7 @@
  * @module
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { makePrivate } from "../../private_files.ts";
 import type { Message } from "../message/message.ts";
 import type { Entry, Queue } from "../queue/queue.ts";
 
@@ -74,6 +75,7 @@ export class Store {
    */
   constructor(readonly path: string) {
     try {
+      makePrivate(path);
       this.db = new DatabaseSync(path);
       // Exclusive locking: one broker per file, and WAL without shared memory.
       this.db.exec(`
