@@ -7,6 +7,7 @@
 /** Error code of each name used by this store. */
 export const CODES = {
   InternalError: 1,
+  OutOfDiskSpace: 14031,
   BadValue: 2,
   Unauthorized: 13,
   FailedToParse: 9,
@@ -132,6 +133,27 @@ export class CommandError extends Error {
   }
 }
 
+/**
+ * The data could not be read or written. Whatever was written in the same transaction is rolled back, other
+ * commands' writes too, and none of it is acknowledged.
+ */
+export class StorageError extends Error {
+  /** The server's name of the error. */
+  readonly codeName: CodeName;
+
+  /** @param cause the error of SQLite, or the fault because of which a transaction was given up */
+  constructor(cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const full = why.includes("disk is full"); // SQLITE_FULL; not every error of it carries its number
+    super(
+      full ? "The disk is full: nothing of this write is stored" : `Cannot access the data: ${why}`,
+      { cause },
+    );
+    this.name = "StorageError";
+    this.codeName = full ? "OutOfDiskSpace" : "InternalError";
+  }
+}
+
 /** The fields of an error answer, whatever was thrown. */
 export function errorFields(error: unknown): {
   code: number;
@@ -142,6 +164,10 @@ export function errorFields(error: unknown): {
   if (error instanceof CommandError) {
     const { code, codeName, message, extra } = error;
     return { code, codeName, errmsg: message, extra };
+  }
+  if (error instanceof StorageError) {
+    const { codeName, message } = error;
+    return { code: CODES[codeName], codeName, errmsg: message, extra: {} };
   }
   if (error instanceof RangeError && error.message.includes("call stack")) {
     return { code: CODES.Overflow, codeName: "Overflow", errmsg: "Nested too deeply", extra: {} };
