@@ -3,9 +3,10 @@
  * transaction, and whoever wrote waits for `committed()` before answering.
  * @module
  */
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { clearImmediate, setImmediate } from "node:timers";
 import { StorageError } from "../errors.ts";
+import { openDatabase } from "./database_file.ts";
 
 /** A row, by the names of its columns. */
 export type SqlRow = Record<string, unknown>;
@@ -20,6 +21,7 @@ export class Engine {
   #closed = false;
   #rollbacks = 0;
   #lastFailure: StorageError | undefined;
+  #writes = 0;
 
   /**
    * @param file SQLite file; absent: in memory
@@ -27,30 +29,17 @@ export class Engine {
    * @throws Error when the file cannot be opened or another process has it
    */
   constructor(file: string | undefined, private readonly onRollback: () => void) {
-    try {
-      this.#db = new DatabaseSync(file ?? ":memory:");
-      // Exclusive: two stores on one file would not see each other's catalog; it also spares the shared-memory file.
-      this.#db.exec("PRAGMA locking_mode = EXCLUSIVE");
-      this.#db.exec("PRAGMA journal_mode = WAL");
-      this.#db.exec("PRAGMA synchronous = FULL");
-      this.#db.exec("PRAGMA cache_size = -65536");
-      this.#db.exec("PRAGMA temp_store = MEMORY");
-      this.#db.exec("PRAGMA wal_autocheckpoint = 4000");
-      this.#db.exec("BEGIN IMMEDIATE; COMMIT");
-    } catch (error) {
-      const why = (error as Error).message;
-      throw new Error(
-        `Cannot open the store's file ${file}: ${
-          why.includes("locked") ? "another process has it open" : why
-        }`,
-        { cause: error },
-      );
-    }
+    this.#db = openDatabase(file);
   }
 
   /** How often a transaction was rolled back: what `committed()` compares with. */
   get rollbacks(): number {
     return this.#rollbacks;
+  }
+
+  /** How many statements wrote, to tell whether anybody writes. */
+  get writes(): number {
+    return this.#writes;
   }
 
   /**
@@ -59,6 +48,7 @@ export class Engine {
    */
   run(sql: string, ...values: SQLInputValue[]): { changes: number; lastInsertRowid: number } {
     this.#begin();
+    this.#writes++;
     try {
       const { changes, lastInsertRowid } = this.#statement(sql).run(...values);
       return { changes: Number(changes), lastInsertRowid: Number(lastInsertRowid) };
@@ -183,6 +173,42 @@ export class Engine {
     const waiting = this.#waiting;
     this.#waiting = [];
     return waiting;
+  }
+
+  /** Pages of the file, and how many of them are free. */
+  space(): { pages: number; free: number } {
+    const { page_count } = this.get("PRAGMA page_count")!;
+    const { freelist_count } = this.get("PRAGMA freelist_count")!;
+    return { pages: Number(page_count), free: Number(freelist_count) };
+  }
+
+  /**
+   * Give free pages back to the disk, unless something is being written.
+   * @param pages how many at most
+   * @returns how many were given back; none in a file that does not allow it
+   * @throws StorageError when the disk is full, harmlessly
+   */
+  release(pages: number): number {
+    if (this.#open) return 0;
+    const before = this.space().pages;
+    try {
+      this.#db.exec("BEGIN");
+      // `all()`, since each row that is asked for is one page.
+      this.#db.prepare(`PRAGMA incremental_vacuum(${pages})`).all();
+      this.#db.exec("COMMIT");
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      throw new StorageError(error);
+    }
+    return before - this.space().pages;
+  }
+
+  /**
+   * Bring the journal into the file, which only then becomes shorter, and give the journal's space back.
+   * @throws StorageError when the disk is full, harmlessly
+   */
+  checkpoint(): void {
+    if (!this.#open) this.all("PRAGMA wal_checkpoint(TRUNCATE)");
   }
 
   /** Commit what is open and close the file. */
