@@ -7,6 +7,7 @@ import type { CommandContext, CommandResult, Services } from "../commands/contex
 import { checkGeneric } from "../commands/fields.ts";
 import { commands } from "../commands/mod.ts";
 import { CommandError, errorFields, StorageError } from "../errors.ts";
+import { loadRegexEngine, needsRegexEngine, resetPatternTime } from "../language/regex.ts";
 import { checkDatabase } from "../storage/catalog.ts";
 import { type Doc, encode } from "../values/bson_view.ts";
 import type { Login } from "./auth.ts";
@@ -44,6 +45,8 @@ export async function dispatch(
   const before = engine.rollbacks;
   let body: Uint8Array;
   try {
+    if (needsRegexEngine(request.body)) await loadRegexEngine();
+    resetPatternTime();
     const result = execute(services, request, peer);
     const done = result instanceof Promise ? await result : result;
     // A command that took several turns may have written in a transaction that was rolled back since.
