@@ -254,7 +254,7 @@ Deno.test("a tool that consumes names its dead-letter queue, and dead-letters kn
   const problems: string[] = [];
   for (const tool of tools) {
     if (!consumes(tool)) continue;
-    const [, name] = /Dead-letter queue: (<[^>]+>\S*(?:, such as \S+)?|\S+)/
+    const [, name] = /Dead-letter queue: (<[^>]+>[^\s,]*(?:, such as \S+)?|\S+)/
       .exec(help.get(tool)!) ?? [];
     const example = name?.replace(/^<.*?(, such as |$)/, "");
     if (!name) problems.push(`${tool} --help names no dead-letter queue`);
