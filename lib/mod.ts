@@ -4,7 +4,14 @@
  */
 export * from "./flags.ts";
 export { amqpUrlFlag, mongoUrlFlag, nameOf, withoutPassword } from "./url.ts";
-export { createLog, type Level, type Log, type LogFormat, type LogOptions } from "./log.ts";
+export {
+  createLog,
+  type Level,
+  type Log,
+  type LogFlags,
+  type LogFormat,
+  type LogOptions,
+} from "./log.ts";
 export { runTool, type Tool, type ToolUsage } from "./tool.ts";
 export { aborted, backoff, type BackoffOptions, pause, within } from "./wait.ts";
 export {
