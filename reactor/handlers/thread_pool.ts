@@ -50,6 +50,10 @@ export function createThreadPool({ directory, timeLimit, keep }: ThreadPoolOptio
   }
   function keepIdle(key: string, thread: Worker) {
     idle.push({ key, thread });
+    thread.onerror = (event) => {
+      event.preventDefault(); // it would end the whole process
+      idle = idle.filter((each) => each.thread !== thread);
+    };
     if (idle.length > keep) idle.shift()!.thread.terminate();
   }
 
@@ -65,10 +69,12 @@ export function createThreadPool({ directory, timeLimit, keep }: ThreadPoolOptio
       const changed = (await Deno.stat(file)).mtime?.getTime();
       if (report.signal.aborted) return;
       const key = JSON.stringify([file, changed, entry.permissions]);
-      const thread = takeIdle(key) ?? startThread(entry, file, inside);
+      const used = takeIdle(key);
+      const thread = used ?? startThread(entry, file, inside);
       const started = performance.now();
-      const { done, reusable } = await callInThread(thread, { name, batch, timeLimit }, report);
-      paces.set(entry.handler, (performance.now() - started) / done);
+      const call = { name, batch, timeLimit, used: used !== undefined };
+      const { done, reusable } = await callInThread(thread, call, report);
+      if (done > 0) paces.set(entry.handler, (performance.now() - started) / done);
       if (reusable) keepIdle(key, thread);
       else thread.terminate();
     },
