@@ -3,6 +3,8 @@
  * Execute the handlers of events: claim tasks, run them, write their results.
  *
  * Run: `deno task worker --event-handlers DIR`, as many of them as the work needs, on as many machines.
+ *
+ * It may run and read anything, and see every variable: what its handlers need stands in event-handlers.json, not here.
  * @module
  */
 import { hostname } from "node:os";

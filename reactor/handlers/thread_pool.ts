@@ -68,7 +68,7 @@ export function createThreadPool({ directory, timeLimit, keep }: ThreadPoolOptio
       const inside = await Deno.realPath(directory);
       const changed = (await Deno.stat(file)).mtime?.getTime();
       if (report.signal.aborted) return;
-      const key = JSON.stringify([file, changed, entry.permissions]);
+      const key = JSON.stringify([file, changed, entry.permissions, entry.env]);
       const used = takeIdle(key);
       const thread = used ?? startThread(entry, file, inside);
       const started = performance.now();
@@ -85,7 +85,7 @@ export function createThreadPool({ directory, timeLimit, keep }: ThreadPoolOptio
   };
 }
 
-function startThread({ permissions = {}, handler }: Entry, file: string, directory: string) {
+function startThread({ permissions = {}, env, handler }: Entry, file: string, directory: string) {
   const none = {
     env: false,
     ffi: false,
@@ -100,11 +100,12 @@ function startThread({ permissions = {}, handler }: Entry, file: string, directo
   // To load the module and what it imports; the thread gives it up before it calls the function.
   const loading = read === true ? true : [...(read || []), directory];
   const keeps = read === true || (read && read.some((path) => path.startsWith(directory)));
+  const visible = permissions.env === true || [...(permissions.env || []), ...(env ?? [])];
   try {
     return new Worker(new URL("thread.ts", import.meta.url), {
       type: "module",
       name: JSON.stringify({ file, directory: keeps ? undefined : directory }),
-      deno: { permissions: { ...none, ...permissions, read: loading } },
+      deno: { permissions: { ...none, ...permissions, env: visible, read: loading } },
     });
   } catch (error) {
     throw new BadHandler(
