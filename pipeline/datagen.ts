@@ -1,16 +1,18 @@
 #!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-read --allow-write
 /**
- * Make objects over HTTP, store them and publish OBJECT_CREATED on the exchange ebs. The broker may be away: the events wait in the
+ * Make objects over HTTP, store them and publish OBJECT_CREATED on the exchange ebs. While the broker is away the events wait in the
  * database.
  *
  * Run: `deno task datagen`, then `curl -X POST localhost:8000/api/objects`.
  * @module
  */
 import { amqpUrlFlag, connectBroker, runTool, textFlag } from "@event-sink/lib";
-import { objectApi } from "./datagen_api.ts";
-import { httpFlags, serve } from "./http.ts";
-import { openObjectStore } from "./object_store.ts";
-import { publishOutbox } from "./outbox.ts";
+import { objectApi } from "./datagen/api.ts";
+import { openObjectStore } from "./datagen/object_store.ts";
+import { type Event, messageOf } from "./event.ts";
+import { httpFlags, serve } from "./service/http.ts";
+import { publishOutbox } from "./service/outbox.ts";
+import { declare } from "./topology.ts";
 
 await runTool(import.meta, {
   about: "Make objects over HTTP, store them and publish OBJECT_CREATED events.",
@@ -31,7 +33,12 @@ await runTool(import.meta, {
 
   async function publish() {
     await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-    await publishOutbox(broker, store, { signal, log });
+    await publishOutbox(broker, store.outbox, {
+      messageOf: (event) => messageOf(JSON.parse(event) as Event),
+      declare,
+      signal,
+      log,
+    });
   }
   const publishing = publish().catch((error) => failure.abort(error));
   await serve(objectApi(store, log), {

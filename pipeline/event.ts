@@ -7,7 +7,7 @@ import * as v from "valibot";
 import { exchange } from "./topology.ts";
 
 const text = v.pipe(v.string(), v.minLength(1));
-/** Other producers number what they make. */
+/** A string. Other producers use numbers, which become strings. */
 const id = v.pipe(v.union([text, v.number()]), v.transform(String));
 
 const object = v.object({ id, name: v.string(), content: v.unknown() });
@@ -39,10 +39,13 @@ const schemas = {
   TASK_FAILED: v.object({ ...attributes, type: v.literal("TASK_FAILED"), data: processing }),
 };
 
+/** The `type` of an event. */
 export type EventType = keyof typeof schemas;
+/** An event of one type. */
 export type EventOf<T extends EventType> = v.InferOutput<(typeof schemas)[T]>;
+/** Any event of the pipeline. */
 export type Event = { [T in EventType]: EventOf<T> }[EventType];
-/** `content` is what the user posted. */
+/** An object; its `content` is what the user posted. */
 export type PipelineObject = EventOf<"OBJECT_CREATED">["data"];
 
 const routingKeys: Record<EventType, string> = {
@@ -53,13 +56,14 @@ const routingKeys: Record<EventType, string> = {
   TASK_FAILED: "processing",
 };
 
+/** All types. */
 export const eventTypes = Object.keys(schemas) as EventType[];
 
 /**
- * Makes an event of now.
+ * Makes an event whose time is now.
  *
- * @param id the same for the same fact: whoever gets the event twice can tell
- * @param cause the event that led to this one, whose trace it belongs to
+ * @param id must be the same whenever the same fact is published again, so that receivers recognise a duplicate
+ * @param traceparent the trace that the event belongs to
  */
 export function createEvent<T extends EventType>(
   type: T,
@@ -87,14 +91,15 @@ export function messageOf(event: Event): Outgoing {
 /**
  * Reads the event that a message carries.
  *
- * @param types the types that the queue is for
- * @throws {BadMessage} when it is no CloudEvent 1.0, of another type, or its data is not what the type says
+ * @param message the message, of which only the body is read
+ * @param types the types that its queue may hold
+ * @throws {BadMessage} when the body is no CloudEvent 1.0, its type is another one, or its data does not fit its type
  */
 export function eventOf<T extends EventType>(
-  { body }: Pick<Message, "body">,
+  message: Pick<Message, "body">,
   types: readonly T[],
 ): EventOf<T> {
-  const event = parsed(body) as { specversion?: unknown; type?: unknown } | null;
+  const event = parsed(message.body) as { specversion?: unknown; type?: unknown } | null;
   if (typeof event !== "object" || event?.specversion === undefined || event.type === undefined) {
     throw new BadMessage("the body is no CloudEvent: it lacks 'specversion' or 'type'");
   }

@@ -14,15 +14,14 @@ import {
   runTool,
   startDeno,
   textFlag,
-  type Tool,
 } from "@event-sink/lib";
 import { resolve } from "node:path";
-import { account, oneLine } from "./account.ts";
-import type { Statistics } from "./statistics_store.ts";
+import type { Statistics } from "./statistics/store.ts";
+import { createScreen } from "./terminal_view.ts";
 
 const here = new URL("./", import.meta.url);
 
-/** Milliseconds between two looks at the numbers. */
+/** Milliseconds between two readings of the numbers. */
 const INTERVAL = 500;
 
 const flags = {
@@ -65,7 +64,7 @@ await runTool(import.meta, {
   const signal = AbortSignal.any([tool.signal, failure.signal]);
   const screen = createScreen(print);
 
-  /** Starts a task; its end before ours is a failure. */
+  /** Starts a task of deno.json. When it ends before we do, that is a failure. */
   function start(
     task: string,
     args: string[],
@@ -76,9 +75,9 @@ await runTool(import.meta, {
       cwd,
       env,
       onLine(line, stream) {
-        // Not what `deno task` itself says; and once stopping, services part from each other: nothing to tell.
-        const told = stream === "stderr" && !/^(Task|Download) /.test(line);
-        if (told && !signal.aborted) screen.note(line);
+        // `deno task` writes lines of its own; and services that are stopping lose each other, which is no news.
+        const isNews = stream === "stderr" && !/^(Task|Download) /.test(line) && !signal.aborted;
+        if (isNews) screen.note(line);
       },
     }));
     process.ended.then((last) => {
@@ -136,29 +135,4 @@ async function request(url: string, init: RequestInit): Promise<unknown> {
   const body = await response.json();
   if (!response.ok) throw new Error(`Cannot use ${url}: ${response.status}: ${body.error}`);
   return body;
-}
-
-/** At a terminal the account is drawn over itself; elsewhere a line is written when something has changed. */
-function createScreen(print: Tool<typeof flags>["print"]) {
-  const terminal = Deno.stdout.isTerminal();
-  let drawn = 0;
-  let before = "";
-  let notes: string[] = [];
-  return {
-    async show(statistics: Statistics) {
-      const text = terminal ? account(statistics) : oneLine(statistics);
-      if (!terminal && text === before) return;
-      before = text;
-      const erase = drawn > 0 ? `\x1b[${drawn}F\x1b[0J` : "";
-      const lines = [...notes, text].join("\n");
-      notes = [];
-      drawn = terminal ? text.split("\n").length : 0;
-      await print(erase + lines);
-    },
-    /** What a service says on stderr: above the account, once there is one. */
-    note(line: string) {
-      if (drawn > 0) notes.push(line);
-      else print(line);
-    },
-  };
 }

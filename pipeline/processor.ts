@@ -14,11 +14,12 @@ import {
   runTool,
   textFlag,
 } from "@event-sink/lib";
-import { createEvent, eventOf, messageOf } from "./event.ts";
-import { progressBars } from "./progress.ts";
+import { type EventOf, eventOf } from "./event.ts";
+import { progressBars } from "./processor/progress.ts";
+import { reporter } from "./processor/report.ts";
 import { declare, failedQueue, processorQueue } from "./topology.ts";
-import { traced, traceparent } from "./trace.ts";
-import { loadHandler, parseRange, pretend, withinLimit } from "./work.ts";
+import { traced } from "./trace.ts";
+import { loadHandler, parseRange, pretendedWork, withinLimit } from "./processor/work.ts";
 
 await runTool(import.meta, {
   about:
@@ -43,7 +44,8 @@ await runTool(import.meta, {
       max: 20,
       whole: true,
     }),
-    // RabbitMQ takes a message back that is not acknowledged within 30 minutes (consumer_timeout).
+    // Less than the 30 minutes after which RabbitMQ closes a channel that holds an unacknowledged message
+    // (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout).
     timeLimit: numberFlag("seconds that one attempt may take", {
       default: 600,
       min: 0.1,
@@ -60,64 +62,61 @@ await runTool(import.meta, {
     }),
   },
 }, async ({ flags, signal, log, print }) => {
-  const { maxAttempts, name } = flags;
-  const work = flags.handler ? await loadHandler(flags.handler) : pretend(parseRange(flags.work));
+  const work = flags.handler
+    ? await loadHandler(flags.handler)
+    : pretendedWork(parseRange(flags.work));
   const startProgress = await progressBars(flags.concurrency);
   await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
   await using publisher = await createPublisher(broker, { declare, signal });
+
+  /** Does the work of a task, and tells of its start and its end. */
+  async function processTask(
+    event: EventOf<"TASK_CREATED">,
+    attempt: number,
+    elapsed: () => number,
+  ) {
+    const task = event.data;
+    const report = reporter(publisher, { event, processor: flags.name, attempt });
+    // The work need not wait for its confirm: one channel keeps the order of TASK_STARTED and TASK_FINISHED.
+    const announced = report("TASK_STARTED", `${task.id}.started.${attempt}`, 0);
+    const progress = startProgress(task.id);
+    try {
+      const working = withinLimit(
+        flags.timeLimit,
+        signal,
+        (signal) => work(task.object, { signal, attempt, progress: progress.update }),
+      );
+      await Promise.all([announced, working]);
+    } catch (error) {
+      // This only tells of it: consume() retries or dead-letters the task, because of the error thrown below.
+      if (attempt >= flags.maxAttempts && !signal.aborted) {
+        await report("TASK_FAILED", `${task.id}.failed`, elapsed(), (error as Error).message);
+      }
+      throw error;
+    } finally {
+      progress.end();
+    }
+    await report("TASK_FINISHED", `${task.id}.finished`, elapsed());
+  }
+
   await consume(broker, {
     queue: processorQueue,
     deadLetters: failedQueue,
     declare,
     prefetch: flags.concurrency,
-    attempts: maxAttempts,
+    attempts: flags.maxAttempts,
     signal,
     ready: () => print(" [*] Waiting for tasks. To exit press CTRL+C"),
   }, async (message) => {
     const event = eventOf(message, ["TASK_CREATED"]);
-    const { attempt } = message;
-    const task = event.data;
-    const started = performance.now();
-    const seconds = () => Math.round(performance.now() - started) / 1000;
-
-    function report(
-      type: "TASK_STARTED" | "TASK_FINISHED" | "TASK_FAILED",
-      id: string,
-      spent: number,
-      reason?: string,
-    ): Promise<void> {
-      const data = { task, processor: name, attempt, spent, ...reason !== undefined && { reason } };
-      return publisher.publish(
-        messageOf(
-          createEvent(type, { id, source: `/${name}`, data, traceparent: traceparent(event) }),
-        ),
-      );
-    }
-
-    await traced("process", event, async () => {
-      // Its confirm need not be waited for before the work: both go through one channel, in order.
-      const announced = report("TASK_STARTED", `${task.id}.started.${attempt}`, 0);
-      const progress = startProgress(task.id);
-      try {
-        await Promise.all([
-          announced,
-          withinLimit(
-            flags.timeLimit,
-            signal,
-            (signal) => work(task.object, { signal, attempt, progress: progress.update }),
-          ),
-        ]);
-      } catch (error) {
-        // Only the event; the task itself is retried or dead-lettered by what is thrown.
-        if (attempt >= maxAttempts && !signal.aborted) {
-          await report("TASK_FAILED", `${task.id}.failed`, seconds(), (error as Error).message);
-        }
-        throw error;
-      } finally {
-        progress.end();
-      }
-      await report("TASK_FINISHED", `${task.id}.finished`, seconds());
-    });
-    await print(` [x] Task ${task.id} done in ${seconds().toFixed(1)} s`);
+    const elapsed = stopwatch();
+    await traced("process", event, () => processTask(event, message.attempt, elapsed));
+    await print(` [x] Task ${event.data.id} done in ${elapsed().toFixed(1)} s`);
   });
 });
+
+/** Returns the seconds since now, to the millisecond. */
+function stopwatch(): () => number {
+  const started = performance.now();
+  return () => Math.round(performance.now() - started) / 1000;
+}

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { eventually, startTool } from "../lib/testing.ts";
 import type { PipelineObject } from "./event.ts";
-import { idle, type Service, setup } from "./testing.ts";
+import { instant, type Service, setup } from "./testing/services.ts";
 
 const done = (objects: number) => ({
   objects,
@@ -18,7 +18,7 @@ const done = (objects: number) => ({
 Deno.test("an object goes through all four services, started in any order, and stats.db shows it", async () => {
   await using test = await setup();
   await test.start("statistics");
-  await test.start("processor", idle);
+  await test.start("processor", instant);
   await test.start("datagen");
   const [object] = await test.post("", JSON.stringify({ some: "content" }));
   assert.deepEqual(object!.content, { some: "content" });
@@ -47,7 +47,7 @@ Deno.test("every service waits for the broker, and what was posted meanwhile is 
   await test.start("datagen");
   const others = [
     await test.start("distributor"),
-    await test.start("processor", idle),
+    await test.start("processor", instant),
     await test.start("statistics"),
   ];
   for (const service of others) await service.seen(/Waiting for the broker/);
@@ -63,14 +63,14 @@ Deno.test("kill -9 of each service and a broker that goes away in the middle of 
   const services = {
     datagen: await test.start("datagen"),
     distributor: await test.start("distributor"),
-    processor: await test.start("processor", idle),
+    processor: await test.start("processor", instant),
     statistics: await test.start("statistics"),
   };
   await test.post("?count=1000");
   async function restart(service: Service) {
     services[service].kill("SIGKILL");
     await services[service].ended();
-    services[service] = await test.start(service, service === "processor" ? idle : []);
+    services[service] = await test.start(service, service === "processor" ? instant : []);
   }
   const reached = (finished: number) =>
     eventually(async () => assert((await test.statistics()).tasks.finished >= finished));
@@ -163,7 +163,7 @@ Deno.test("a failed task that dead-letters replays is done by the next processor
   const { code, stdout } = await replay.ended();
   assert.equal(stdout, "Replayed 1 message from process_failed to process_consume\n");
   assert.equal(code, 0);
-  await test.start("processor", idle);
+  await test.start("processor", instant);
   await eventually(async () => {
     const { finished, failed } = (await test.statistics()).tasks;
     assert.deepEqual({ finished, failed }, { finished: 1, failed: 0 });
@@ -187,7 +187,7 @@ Deno.test("Ctrl-C gives a task in the middle of its work back, also with the bro
   second.kill("SIGINT");
   assert.equal((await second.ended()).code, 0);
   test.cable.plug();
-  await test.start("processor", idle);
+  await test.start("processor", instant);
   await eventually(async () => assert.equal((await test.statistics()).tasks.finished, 1));
 });
 

@@ -14,14 +14,14 @@ import {
   textFlag,
 } from "@event-sink/lib";
 import { type Event, eventOf, eventTypes } from "./event.ts";
-import { httpFlags, serve } from "./http.ts";
-import { statisticsApi } from "./statistics_api.ts";
-import { openStatisticsStore, type StatisticsStore } from "./statistics_store.ts";
+import { httpFlags, serve } from "./service/http.ts";
+import { statisticsApi } from "./statistics/api.ts";
+import { openStatisticsStore, type StatisticsStore } from "./statistics/store.ts";
 import { declare, statisticsQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
 
-/** Milliseconds that an event waits for others to be stored with: one commit for all of them. */
-const DELAY = 10;
+/** Milliseconds that an event waits for others, so that one commit stores them all. */
+const COLLECT_FOR = 10;
 
 await runTool(import.meta, {
   about: "Count the objects and tasks of the pipeline, and measure their times.",
@@ -44,7 +44,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   const failure = new AbortController();
   const signal = AbortSignal.any([tool.signal, failure.signal]);
   using store = openStatisticsStore(flags.database);
-  const count = inBatches(store);
+  const addEvent = batched(store);
 
   async function consumeAll() {
     await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
@@ -56,7 +56,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
       ready: () => print(" [*] Counting events. To exit press CTRL+C"),
     }, (message) => {
       const event = eventOf(message, eventTypes);
-      return traced("count", event, () => count(event));
+      return traced("count", event, () => addEvent(event));
     });
   }
   const consuming = consumeAll().catch((error) => failure.abort(error));
@@ -72,8 +72,8 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   if (!tool.signal.aborted) failure.signal.throwIfAborted();
 });
 
-/** Returns a function that resolves when an event is stored. */
-function inBatches(store: StatisticsStore): (event: Event) => Promise<void> {
+/** Returns what adds an event to the store, with others in one transaction; resolves when it is stored. */
+function batched(store: StatisticsStore): (event: Event) => Promise<void> {
   let events: Event[] = [];
   let stored = Promise.withResolvers<void>();
 
@@ -89,7 +89,7 @@ function inBatches(store: StatisticsStore): (event: Event) => Promise<void> {
     stored = Promise.withResolvers();
   }
   return (event) => {
-    if (events.push(event) === 1) setTimeout(write, DELAY);
+    if (events.push(event) === 1) setTimeout(write, COLLECT_FOR);
     return stored.promise;
   };
 }

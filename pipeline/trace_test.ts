@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { eventually } from "../lib/testing.ts";
-import { idle, setup } from "./testing.ts";
+import { instant, setup } from "./testing/services.ts";
 
 interface Span {
   service: string;
@@ -44,7 +44,7 @@ Deno.test("with OTEL_DENO=true an object's way through all four services is one 
   });
   await test.start("datagen", [], env("datagen"));
   await test.start("distributor", ["--tasks", "2"], env("distributor"));
-  await test.start("processor", idle, env("processor"));
+  await test.start("processor", instant, env("processor"));
   await test.start("statistics", [], env("statistics"));
   await test.post();
   await eventually(async () => assert.equal((await test.statistics()).tasks.finished, 2));
