@@ -5,7 +5,14 @@
  * Run: `deno task sub --event-handlers DIR --event-filters FILE`, and at least one `deno task worker`.
  * @module
  */
-import { runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
+import {
+  runTool,
+  switchFlag,
+  textFlag,
+  throughOutages,
+  type Tool,
+  UsageError,
+} from "@event-sink/lib";
 import { curveClientOptions, keyFlags } from "./zmq/curve.ts";
 import { databaseFlags, openDatabase } from "./database.ts";
 import { parseEvent, type ReactorEvent } from "./event.ts";
@@ -14,6 +21,7 @@ import { type Filters, readFilters, watchFilters } from "./sub/filters.ts";
 import { follow } from "./sub/follow.ts";
 import { openJournal } from "./journal/journal.ts";
 import { subscribe } from "./zmq/subscription.ts";
+import { isFinal } from "./outage.ts";
 import { addTasks } from "./queue/add.ts";
 import { openCollections } from "./queue/collections.ts";
 import type { NewTask } from "./queue/task.ts";
@@ -53,8 +61,12 @@ await runTool(import.meta, {
   using filters = await watchFilters(flags.eventFilters, log).catch(asUsage);
   await using database = await openDatabase(tool);
   const { db } = database;
-  const collections = await openCollections(db, database.resultsName);
-  const journal = await openJournal(db);
+  const outages = { signal, log, isFinal };
+  const collections = await throughOutages(
+    () => openCollections(db, database.resultsName),
+    outages,
+  );
+  const journal = await throughOutages(() => openJournal(db), outages);
   const subscribers = db.collection<{ _id: string; number: number; at: Date }>("subscribers");
   // Before the position is read: what comes from now on waits in the socket.
   let onConnect = () => {};
@@ -64,13 +76,14 @@ await runTool(import.meta, {
     signal,
     log,
   });
-  const first = flags.fromStart ? 0 : await journal.last();
+  const first = flags.fromStart ? 0 : await throughOutages(journal.last, outages);
   // A new name is written down at once, so that its next start begins here and fetches what comes while it is away.
-  const known = await subscribers.findOneAndUpdate(
-    { _id: flags.name },
-    { $setOnInsert: { number: first, at: new Date() } },
-    { upsert: true, returnDocument: "after" },
-  );
+  const known = await throughOutages(() =>
+    subscribers.findOneAndUpdate(
+      { _id: flags.name },
+      { $setOnInsert: { number: first, at: new Date() } },
+      { upsert: true, returnDocument: "after" },
+    ), outages);
   const follower = follow({
     receive: subscription.receive,
     journal,

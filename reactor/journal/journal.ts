@@ -5,6 +5,7 @@
 import type { Log } from "@event-sink/lib";
 import type { Db } from "mongodb";
 import type { ReactorEvent } from "../event.ts";
+import { isFinal } from "../outage.ts";
 import { openRows, type Rows } from "./rows.ts";
 
 /** Events, numbered 1, 2, 3 ... without gaps. */
@@ -127,7 +128,7 @@ function createWriter(rows: Rows, known: number, log: JournalOptions["log"]) {
         if (failures > 0) log?.info("MongoDB is back");
         failures = 0;
       } catch (error) {
-        if (!isOutage(error)) throw error;
+        if (isFinal(error)) throw error;
         const text = `Cannot write to MongoDB: ${(error as Error).message}`;
         if (failures === 0) log?.warn(`${text}. Waiting until it can`);
         else log?.debug(text);
@@ -148,13 +149,4 @@ function nextChunk(heads: string[], start: number): string[] {
     length += heads[end++]!.length;
   }
   return heads.slice(start, end);
-}
-
-/** Whether the server is away or changing its primary, so that another attempt may succeed; not when it refuses. */
-function isOutage(error: unknown): boolean {
-  const { name, code } = error as Error & { code?: number };
-  // https://www.mongodb.com/docs/manual/reference/error-codes/: 13 Unauthorized, 18 AuthenticationFailed
-  if (code === 13 || code === 18) return false;
-  return !/^(BSON|MongoInvalidArgument|TypeError|RangeError|MongoClientClosed|MongoTopologyClosed)/
-    .test(name);
 }
