@@ -15,7 +15,7 @@ import {
 } from "@event-sink/lib";
 import { curveClientOptions, keyFlags } from "./zmq/curve.ts";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { parseEvent, type ReactorEvent } from "./event.ts";
+import { parseEvent, type ReactorEvent, type StreamEvent } from "./event.ts";
 import { explain } from "./sub/explain.ts";
 import { type Filters, readFilters, watchFilters } from "./sub/filters.ts";
 import { follow } from "./sub/follow.ts";
@@ -108,14 +108,11 @@ await runTool(import.meta, {
 });
 
 /** The tasks for an event. Their ids depend on its number only, so that an event that comes twice, as after a crash, adds no second task. */
-function tasksOf(event: ReactorEvent, name: string, match: Filters): NewTask[] {
-  const { namespace, event_type } = event;
-  const matches = match(event);
-  if (matches.length === 0) return [];
-  const text = JSON.stringify(event);
+function tasksOf(event: StreamEvent, name: string, match: Filters): NewTask[] {
+  const { namespace, event_type, text } = event;
   // Without a journal events have no numbers. Each comes once at most then, and two that look alike are two.
   const identity = event.number ?? crypto.randomUUID();
-  return matches.map(({ pattern, index, entry }) => ({
+  return match(event).map(({ pattern, index, entry }) => ({
     _id: `${name} ${identity} ${pattern} ${index}`,
     event: text,
     namespace,

@@ -211,6 +211,18 @@ Deno.test("a handler sees PATH, HOME, LANG and the variables of its entry, and n
   assert.deepEqual(await seen(tsToken), ["TOKEN"]);
 });
 
+Deno.test("an event that would be too large as a document stands in its result as text", async () => {
+  await using test = await setup({ "mod.ts": "export const f = (e) => e.payload.length;" });
+  await test.worker();
+  // In BSON each of them takes some 13 bytes.
+  const payload = Array(3_000_000).fill(1);
+  const [large] = await test.add([func("mod.f")], payload);
+  const [small] = await test.add([func("mod.f")]);
+  const { status, data, event } = await test.result(large!);
+  assert.deepEqual([status, data, typeof event], ["done", 3_000_000, "string"]);
+  assert.equal((await test.result(small!)).status, "done");
+});
+
 Deno.test("worker cuts huge output with a note", async () => {
   await using test = await setup({
     "mod.ts":

@@ -4,7 +4,6 @@
  */
 import type { Log } from "@event-sink/lib";
 import type { Db } from "mongodb";
-import type { ReactorEvent } from "../event.ts";
 import { isFinal } from "../outage.ts";
 import { openRows, type Rows } from "./rows.ts";
 
@@ -18,11 +17,11 @@ export interface Journal {
    */
   append(heads: string[]): Promise<number[]>;
   /**
-   * The events after a number, in order, `limit` at most.
+   * The events after a number as JSON texts, in order: `limit` at most, and as many as fit into memory together, but at least one if there is one.
    *
    * @throws when MongoDB is away
    */
-  since(number: number, limit: number): Promise<ReactorEvent[]>;
+  since(number: number, limit: number): Promise<string[]>;
   /**
    * The number of the latest event, 0 when there was none.
    *

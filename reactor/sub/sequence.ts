@@ -3,7 +3,7 @@
  * @module
  */
 import { type Log, throughOutages } from "@event-sink/lib";
-import type { ReactorEvent } from "../event.ts";
+import { storedEvent, type StreamEvent } from "../event.ts";
 import type { Journal } from "../journal/journal.ts";
 import { isFinal } from "../outage.ts";
 
@@ -19,7 +19,7 @@ export interface SequenceOptions {
    * Handles events, in order, and remembers the position: the number of the last one, undefined when none of them has a number. Resolves when both
    * are durable.
    */
-  handle: (events: ReactorEvent[], position: number | undefined) => Promise<void>;
+  handle: (events: StreamEvent[], position: number | undefined) => Promise<void>;
   signal: AbortSignal;
   log: Log;
 }
@@ -29,7 +29,7 @@ export interface Sequence {
   /** Handles what the journal has after the position. */
   catchUp(): Promise<void>;
   /** Handles live events: skips those that came from the journal before, and fetches those that are missing. */
-  handleLive(events: ReactorEvent[]): Promise<void>;
+  handleLive(events: StreamEvent[]): Promise<void>;
 }
 
 /** Creates a sequence. Its calls wait while MongoDB is away, and throw the signal's reason when that aborts. */
@@ -38,7 +38,7 @@ export function createSequence(options: SequenceOptions): Sequence {
   let { position } = options;
   const outages = { signal, log, isFinal, longest: 2000 };
 
-  async function handleNext(events: ReactorEvent[]) {
+  async function handleNext(events: StreamEvent[]) {
     if (events.length === 0) return;
     const last = events.findLast(({ number }) => number !== undefined)?.number;
     await throughOutages(() => handle(events, last), outages);
@@ -49,8 +49,9 @@ export function createSequence(options: SequenceOptions): Sequence {
     while (!signal.aborted) {
       const missed = await throughOutages(() => journal.since(position, BATCH), outages);
       if (missed.length === 0) return;
-      warnOfGap(missed[0]!.number!);
-      await handleNext(missed);
+      const events = missed.map(storedEvent);
+      warnOfGap(events[0]!.number!);
+      await handleNext(events);
     }
   }
 
@@ -60,8 +61,8 @@ export function createSequence(options: SequenceOptions): Sequence {
     log.warn(`The journal does not have the events ${position + 1} to ${next - 1}`);
   }
 
-  async function handleLive(events: ReactorEvent[]) {
-    let next: ReactorEvent[] = [];
+  async function handleLive(events: StreamEvent[]) {
+    let next: StreamEvent[] = [];
     let reached = position;
     for (const event of events) {
       const { number } = event;
