@@ -33,7 +33,7 @@ type RouterTool = Tool<typeof databaseFlags>;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
-  notes: `Dead-letter queue of each AMQP feed: ${deadLetterQueue("<queue_name>")}`,
+  notes: `Dead-letter queue: ${deadLetterQueue("<queue_name>")}, of each AMQP feed`,
   flags: { ...databaseFlags, config: { ...databaseFlags.config, about: "configuration file" } },
   endsByItself: true,
 }, async (tool) => {
