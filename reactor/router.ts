@@ -23,6 +23,7 @@ import { openOutput } from "./router/output.ts";
 import { feedFromQueue } from "./router/queue_input.ts";
 import { startStream, type Stream } from "./router/stream.ts";
 import { openZmqInput, type ZmqInput } from "./router/zmq_input.ts";
+import { isReachable } from "./zmq/sockets.ts";
 import { startZapHandler } from "./zmq/zap.ts";
 
 /** Milliseconds that stopping may wait for MongoDB. */
@@ -39,6 +40,7 @@ await runTool(import.meta, {
   const config = await readConfig(tool.flags.config, parseConfig);
   if (config.logLevel && tool.flags.logLevel === "info") tool.log.setLevel(config.logLevel);
   config.notes.forEach((note) => tool.log.info(`${tool.flags.config}: ${note}`));
+  warnOfOpenAddresses(config, tool.log);
   await route(config, tool);
 });
 
@@ -90,6 +92,15 @@ async function route(config: RouterConfig, { flags, log, print, ...tool }: Route
   const inTime = await within(LAST_WRITE_LIMIT, finish(inputs, queues, stream));
   failure.signal.throwIfAborted();
   if (!inTime) throw new Error(`Cannot write to MongoDB: ${loss(stream)}`);
+}
+
+/** Without keys, whoever reaches an address may send events, on which handlers run, and read all of them. */
+function warnOfOpenAddresses({ curve, pull, zmq, publish }: RouterConfig, log: Log) {
+  if (curve) return;
+  const bound = zmq.filter(({ type }) => type !== "SUB").map(({ uri }) => uri);
+  const open = [...pull ? [pull] : [], ...bound, ...publish].filter(isReachable);
+  if (open.length === 0) return;
+  log.warn(`Open to everybody who reaches this machine, without CURVE keys: ${open.join(", ")}`);
 }
 
 async function connectJournal(
