@@ -1,8 +1,10 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env=LOG_LEVEL
 /**
  * Fire one event at the router.
  *
  * Run: `deno task fire -e zmq.test -d '{"a":1}'` while a router runs.
+ *
+ * It may read any file, since `--data` and `--key-file` may name any, and ZeroMQ's library is in Deno's cache.
  * @module
  */
 import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";

@@ -1,8 +1,10 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Take events from several inputs, number and journal them, and publish them on one stream.
  *
  * Run: `deno task router -c config.json`, then `deno task fire -e zmq.test -d '{"a":1}'` in another terminal.
+ *
+ * It may read any file, since the configuration may be anywhere, and ZeroMQ's library is in Deno's cache.
  * @module
  */
 import {
@@ -33,7 +35,7 @@ type RouterTool = Tool<typeof databaseFlags>;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
-  notes: "Events of AMQP feeds that cannot be used: queue <queue_name>.dlq",
+  notes: "Dead-letter queue: <queue_name>.dlq, of an AMQP feed, for messages that are no events",
   flags: { ...databaseFlags, config: { ...databaseFlags.config, about: "configuration file" } },
   endsByItself: true,
 }, async (tool) => {

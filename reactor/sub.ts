@@ -1,8 +1,10 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Turn events into tasks for the handlers that the filters name.
  *
  * Run: `deno task sub --event-handlers DIR --event-filters FILE`, and at least one `deno task worker`.
+ *
+ * It may read any file, since its flags name files that may be anywhere, and ZeroMQ's library is in Deno's cache.
  * @module
  */
 import {

@@ -1,8 +1,10 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * List, show, retry and purge the tasks of the event handlers and their results.
  *
  * Run: `deno task tasks list --status failed`, `deno task tasks retry --handler mod.f`.
+ *
+ * It may read any file, since the configuration may be anywhere.
  * @module
  */
 import type { Filter } from "mongodb";
