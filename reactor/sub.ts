@@ -25,7 +25,6 @@ import { openJournal } from "./journal/journal.ts";
 import { subscribe } from "./zmq/subscription.ts";
 import { isFinal } from "./outage.ts";
 import { addTasks } from "./queue/add.ts";
-import { openCollections } from "./queue/collections.ts";
 import type { NewTask } from "./queue/task.ts";
 
 const subFlags = {
@@ -62,12 +61,8 @@ await runTool(import.meta, {
   const keys = await curveClientOptions(flags);
   using filters = await watchFilters(flags.eventFilters, log).catch(asUsage);
   await using database = await openDatabase(tool);
-  const { db } = database;
+  const { db, collections } = database;
   const outages = { signal, log, isFinal };
-  const collections = await throughOutages(
-    () => openCollections(db, database.resultsName),
-    outages,
-  );
   const journal = await throughOutages(() => openJournal(db), outages);
   const subscribers = db.collection<{ _id: string; number: number; at: Date }>("subscribers");
   // Before the position is read: what comes from now on waits in the socket.

@@ -10,7 +10,7 @@
 import type { Filter } from "mongodb";
 import { numberFlag, runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { type Collections, openCollections } from "./queue/collections.ts";
+import type { Collections } from "./queue/collections.ts";
 import type { Task } from "./queue/task.ts";
 import { wakeUp } from "./queue/wake_ups.ts";
 
@@ -31,6 +31,7 @@ const taskFlags = {
   limit: numberFlag("tasks to print at most", { default: 20, min: 1, whole: true }),
   json: switchFlag("print one JSON object a line"),
   yes: switchFlag("purge without asking"),
+  timeout: numberFlag("seconds to wait for MongoDB", { default: 10, min: 0.1, max: 86_400 }),
 };
 
 type Work = Tool<typeof taskFlags> & { collections: Collections };
@@ -62,8 +63,8 @@ await runTool(import.meta, {
   if (command === "purge" && !yes && !Deno.stdin.isTerminal()) {
     throw new UsageError("Cannot ask whether to purge: standard input is no terminal; give --yes");
   }
-  await using database = await openDatabase(tool);
-  const collections = await openCollections(database.db, database.resultsName);
+  await using database = await openDatabase(tool, tool.flags.timeout);
+  const { collections } = database;
   await commands[command as keyof typeof commands]({ ...tool, collections });
 });
 
