@@ -24,6 +24,7 @@ import { follow } from "./sub/follow.ts";
 import { openJournal } from "./journal/journal.ts";
 import { subscribe } from "./zmq/subscription.ts";
 import { isFinal } from "./outage.ts";
+import { inLine } from "./printable.ts";
 import { addTasks } from "./queue/add.ts";
 import type { NewTask } from "./queue/task.ts";
 
@@ -123,7 +124,7 @@ async function explainEvent({ flags, print }: Tool<typeof subFlags>): Promise<vo
   const match = await readFilters(flags.eventFilters).catch(asUsage);
   const lines = await explain(match(event), flags.eventHandlers);
   const count = lines.length === 1 ? "1 handler" : `${lines.length || "no"} handlers`;
-  await print(`${event.namespace}:${event.event_type} goes to ${count}`);
+  await print(`${inLine(`${event.namespace}:${event.event_type}`)} goes to ${count}`);
   for (const line of lines) await print(`  ${line}`);
 }
 

@@ -11,6 +11,7 @@ import type { Filter } from "mongodb";
 import { numberFlag, runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
 import type { Collections } from "./queue/collections.ts";
+import { inJson, inLine } from "./printable.ts";
 import type { Task } from "./queue/task.ts";
 import { wakeUp } from "./queue/wake_ups.ts";
 
@@ -78,12 +79,12 @@ async function list(work: Work): Promise<void> {
     const { driver, handler } = entry;
     if (flags.json) {
       const row = { id: _id, status, attempts, driver, handler, namespace, event_type };
-      await print(JSON.stringify({ ...row, added, error: error ?? null }));
+      await print(inJson(JSON.stringify({ ...row, added, error: error ?? null })));
       continue;
     }
-    const what = `${namespace}:${event_type} -> ${driver} ${handler}`;
-    const why = status !== "done" && error ? `: ${error}` : "";
-    await print(`${added.toISOString()} ${status.padEnd(7)} [${_id}] ${what}${why}`);
+    const what = `${inLine(`${namespace}:${event_type}`)} -> ${driver} ${inLine(handler)}`;
+    const why = status !== "done" && error ? `: ${inLine(error)}` : "";
+    await print(`${added.toISOString()} ${status.padEnd(7)} [${inLine(_id)}] ${what}${why}`);
   }
   await counted(work, filter, shown);
 }
@@ -101,7 +102,8 @@ async function show(work: Work): Promise<void> {
       const { _id, event: _event, ...rest } = result;
       whole.result = rest;
     }
-    await print(JSON.stringify(whole, null, flags.json ? undefined : 2));
+    const json = JSON.stringify(whole, null, flags.json ? undefined : 2);
+    for (const line of json.split("\n")) await print(inJson(line));
   }
   await counted(work, filter, shown);
 }

@@ -12,6 +12,7 @@ import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
 import { createDrivers } from "./handlers/drivers.ts";
 import type { EndedAttempt } from "./queue/task.ts";
+import { inLine } from "./printable.ts";
 import { followWakeUps } from "./queue/wake_ups.ts";
 import { openWorkerQueue } from "./queue/worker_queue.ts";
 import { runWorker } from "./worker/loop.ts";
@@ -90,6 +91,7 @@ A handler of the driver func has the permissions of its entry; those of this pro
 
 function line({ task, outcome: { status, error } }: EndedAttempt): string {
   const { entry, namespace, event_type, attempts } = task;
-  const why = error === undefined ? "" : ` (attempt ${attempts}: ${error})`;
-  return ` [x] ${entry.driver} ${entry.handler} for ${namespace}:${event_type}: ${status}${why}`;
+  const why = error === undefined ? "" : ` (attempt ${attempts}: ${inLine(error)})`;
+  const what = inLine(`${namespace}:${event_type}`);
+  return ` [x] ${entry.driver} ${inLine(entry.handler)} for ${what}: ${status}${why}`;
 }
