@@ -14,6 +14,7 @@ import {
   textFlag,
 } from "@event-sink/lib";
 import { type Event, eventOf, eventTypes } from "./event.ts";
+import { watchBroker } from "./service/broker_state.ts";
 import { httpFlags, serve } from "./service/http.ts";
 import { statisticsApi } from "./statistics/api.ts";
 import { openStatisticsStore, type StatisticsStore } from "./statistics/store.ts";
@@ -29,7 +30,7 @@ await runTool(import.meta, {
 With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   flags: {
     amqpUrl: amqpUrlFlag,
-    host: httpFlags(0).host,
+    ...httpFlags(0),
     port: {
       ...httpFlags(0).port,
       about: "port of the page, 0 for any free one; no page when not given",
@@ -45,10 +46,11 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   const signal = AbortSignal.any([tool.signal, failure.signal]);
   using store = openStatisticsStore(flags.database);
   const addEvent = batched(store);
+  const broker = watchBroker(log);
 
   async function consumeAll() {
-    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-    await consume(broker, {
+    await using connection = await connectBroker({ url: flags.amqpUrl, signal, log: broker.log });
+    await consume(connection, {
       queue: statisticsQueue,
       declare,
       prefetch: 1000,
@@ -61,10 +63,11 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   }
   const consuming = consumeAll().catch((error) => failure.abort(error));
   if (flags.port !== undefined) {
-    await serve(statisticsApi(store, signal, log), {
+    await serve(statisticsApi({ store, broker: broker.state, signal, http: flags, log }), {
       host: flags.host,
       port: flags.port,
       signal,
+      log,
       listening: (url) => print(` [*] The page is at ${url}`),
     });
   }

@@ -8,7 +8,8 @@ import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import { createApp } from "../service/http.ts";
+import type { BrokerState } from "../service/broker_state.ts";
+import { createApp, type HttpConfiguration } from "../service/http.ts";
 import pageStyle from "./page/page.css" with { type: "text" };
 import page from "./page/page.html" with { type: "text" };
 import pageScript from "./page/page.js" with { type: "text" };
@@ -42,19 +43,23 @@ const security = secureHeaders({
   strictTransportSecurity: false, // for the proxy that adds TLS to decide
 });
 
-/**
- * The routes.
- *
- * @param store the numbers
- * @param signal ends the sampling and the live streams
- * @param log is told of errors that are not the client's
- */
-export function statisticsApi(
-  store: StatisticsStore,
-  signal: AbortSignal,
-  log: Log,
-): Hono {
-  const app = createApp(log);
+/** What the interface needs. */
+export interface StatisticsApi {
+  /** Keeps the numbers. */
+  store: StatisticsStore;
+  /** Tells whether the broker is there. */
+  broker: BrokerState;
+  /** Ends the sampling and the live streams. */
+  signal: AbortSignal;
+  /** Address, and the names that requests may use. */
+  http: HttpConfiguration;
+  /** Is told of errors that are not the client's. */
+  log: Log;
+}
+
+/** Returns the application. */
+export function statisticsApi({ store, broker, signal, http, log }: StatisticsApi): Hono {
+  const app = createApp(http, log);
   app.use(security);
   const read = cachedByCost(() => store.read());
   const history = keepHistory(read, signal);
