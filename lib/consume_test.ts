@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { connectBroker } from "./broker.ts";
-import { BadMessage, consume, type ConsumeOptions, type Message } from "./consume.ts";
-import { startLogging } from "./log.ts";
+import { consume, type ConsumeOptions, type Message } from "./consume.ts";
+import { createLog } from "./log.ts";
+import { BadMessage } from "./retry.ts";
 import { connectProbe, eventually, layCable, startServers, unique } from "./testing.ts";
 
-const log = startLogging("test", "error", "text");
+const log = createLog({ name: "test", level: "error" });
 
 async function setup(name: string) {
   await using stack = new AsyncDisposableStack();

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { connectBroker } from "./broker.ts";
 import { createPublisher } from "./publish.ts";
-import { startLogging } from "./log.ts";
+import { createLog } from "./log.ts";
 import { connectProbe, eventually, layCable, startServers, unique } from "./testing.ts";
 
-const log = startLogging("test", "error", "text");
+const log = createLog({ name: "test", level: "error", format: "text" });
 
 async function setup(name: string) {
   await using stack = new AsyncDisposableStack();
@@ -122,7 +122,7 @@ Deno.test("publish() rejects what is not confirmed within the timeout", async ()
   test.cable.cut("down");
   await assert.rejects(
     publisher.publish({ routingKey: test.queue, body: "x" }),
-    { message: "Cannot publish: no confirm within 0.5 s" },
+    { message: "Cannot publish: no confirm within 0.5 s (there is no connection)" },
   );
   test.cable.plug();
   await eventually(() => publisher.publish({ routingKey: test.queue, body: "y" }));

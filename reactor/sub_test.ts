@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { Publisher } from "zeromq";
 import { eventually, type Running, start, startTool } from "../lib/testing.ts";
 import type { ReactorEvent } from "./event.ts";
-import { openJournal } from "./journal.ts";
-import { append } from "./testing.ts";
-import { setup as setupWorkers } from "./worker_testing.ts";
+import { openJournal } from "./journal/journal.ts";
+import { append } from "./testing/router.ts";
+import { setup as setupWorkers } from "./testing/worker.ts";
 
 const filters = {
   "local:zmq.#": [{ driver: "func", handler: "mod.f" }, { driver: "shell", handler: "./x.sh 1" }],

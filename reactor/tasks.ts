@@ -8,8 +8,9 @@
 import type { Filter } from "mongodb";
 import { numberFlag, runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { type Collections, openCollections, type Task } from "./task.ts";
-import { wakeUp } from "./wake_ups.ts";
+import { type Collections, openCollections } from "./queue/collections.ts";
+import type { Task } from "./queue/task.ts";
+import { wakeUp } from "./queue/wake_ups.ts";
 
 const statuses = ["pending", "running", "done", "failed"];
 
@@ -141,7 +142,7 @@ async function retry(work: Work): Promise<void> {
   await print(retried === 0 ? "There is nothing to retry" : `${tasksText(retried)} to run again`);
 }
 
-/** Removes no more tasks than it has announced. */
+/** Removes the tasks that it has counted, not those that are added in the meantime. */
 async function purge(work: Work): Promise<void> {
   const { flags, print, signal, collections: { tasks, results } } = work;
   const until = new Date();
@@ -166,7 +167,7 @@ async function purge(work: Work): Promise<void> {
   await print(`Removed ${tasksText(removed)}`);
 }
 
-/** The ids of the tasks that a filter chooses now. */
+/** Yields the ids of the tasks that a filter selects now, in batches. */
 async function* batches({ collections, signal }: Work, filter: Filter<Task>) {
   const found = await collections.tasks.find(filter).project<{ _id: string }>({ _id: 1 }).toArray();
   const ids = found.map(({ _id }) => _id);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { startTool } from "../lib/testing.ts";
-import { setup as setupWorkers } from "./worker_testing.ts";
+import { setup as setupWorkers } from "./testing/worker.ts";
 
 async function setup() {
   await using stack = new AsyncDisposableStack();

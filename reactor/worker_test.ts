@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { eventually, startTool } from "../lib/testing.ts";
-import { alive, setup } from "./worker_testing.ts";
+import { alive, setup } from "./testing/worker.ts";
 
 const shell = (handler: string, exclusive = false) => ({ driver: "shell", handler, exclusive });
 const func = (handler: string) => ({ driver: "func", handler });

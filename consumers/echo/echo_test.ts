@@ -359,8 +359,11 @@ Deno.test("send --file names the lines that were not sent when the broker goes a
   assert(sent <= 4, stdout);
   assert(
     stderr.endsWith(
-      `Cannot publish: no confirm within 1 s. Not sent: lines ${sent + 1} to 6, ` +
-        "and everything after line 6; send the rest with: tail -n +7\n",
+      `Cannot publish: no confirm within 1 s (there is no connection). Not sent: lines ${
+        sent + 1
+      } to 6, ` +
+        `and what comes after line 6; send it with: tail -n +${sent + 1} ` +
+        "(those that were sent come twice; --unsent FILE avoids that)\n",
     ),
     stderr,
   );

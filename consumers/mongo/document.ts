@@ -31,7 +31,9 @@ const SIZE_LIMIT = 16 * 2 ** 20;
  *
  * @throws {BadMessage} when the body is not UTF-8, or the document larger than MongoDB takes
  */
-export function documentOf({ body, properties, routingKey }: Message): EventDocument {
+export function documentOf(
+  { body, properties, routingKey }: Pick<Message, "body" | "properties" | "routingKey">,
+): EventDocument {
   const text = textOf(body);
   if (text === undefined) throw new BadMessage("the body is not UTF-8 text");
   const { messageId, headers = {}, timestamp } = properties;

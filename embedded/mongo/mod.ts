@@ -7,13 +7,13 @@
  * ```
  * @module
  */
-import { type Credentials, deriveCredentials, Login } from "./auth.ts";
-import { Catalog } from "./catalog.ts";
 import type { Services } from "./commands/context.ts";
-import { serveConnection } from "./connection.ts";
-import { Cursors } from "./cursors.ts";
-import { Sessions } from "./sessions.ts";
-import { startSweeps } from "./ttl.ts";
+import { Cursors } from "./commands/cursors.ts";
+import { Sessions } from "./commands/sessions.ts";
+import { type Credentials, deriveCredentials, Login } from "./server/auth.ts";
+import { serveConnection } from "./server/connection.ts";
+import { Catalog } from "./storage/catalog.ts";
+import { startSweeps } from "./storage/ttl.ts";
 
 /** How a store is started. */
 export interface StoreOptions {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { MongoClient } from "mongodb";
+import { until } from "./contract/harness.ts";
 import { startStore } from "./mod.ts";
-import { until } from "./testing.ts";
 
 Deno.test("startStore() is ready within 100 ms", async () => {
   const start = performance.now();

@@ -5,25 +5,17 @@
  * Run: `deno task recv` in one terminal, `deno task send "hello"` in another.
  * @module
  */
-import {
-  amqpUrlFlag,
-  connectBroker,
-  consume,
-  deadLetterQueue,
-  runTool,
-  shown,
-} from "@event-sink/lib";
-import { declare, queue } from "./topology.ts";
+import { recv } from "@event-sink/lib";
 
-await runTool(import.meta, {
+await recv(import.meta, {
   about: "Print every message of the queue hello.",
-  notes: `Dead-letter queue: ${deadLetterQueue(queue)}`,
-  flags: { amqpUrl: amqpUrlFlag },
-}, async ({ flags, signal, log, print }) => {
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-  const ready = () => print(" [*] Waiting for messages. To exit press CTRL+C");
-  await consume(broker, { queue, declare, signal, ready }, async ({ body }) => {
-    await print(` [x] Received '${shown(body)}'`);
-    await print(" [x] Done");
-  });
+  queue: "hello",
+  async declare(channel, queue) {
+    await channel.assertQueue(queue, { durable: true }); // queue.declare
+  },
+  prefetch: 1, // basic.qos: one message at a time
+}, async (message, { print }) => { // basic.consume, basic.deliver
+  await print(` [x] Received '${message.text}'`);
+  await print(" [x] Done");
+  message.ack(); // basic.ack: the broker forgets the message now; a consumer that dies before loses nothing
 });

@@ -3,19 +3,20 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-administration/
  * @module
  */
-import type { Doc } from "../bson_view.ts";
-import { fullCollation } from "../collation.ts";
-import { equal, isDoc } from "../compare.ts";
 import { CommandError } from "../errors.ts";
-import { expressionContext } from "../expressions.ts";
-import { compileFilter } from "../matcher.ts";
-import { isNum } from "../numbers.ts";
-import { checkFields, collectionName, countField, docField, flag, wrongType } from "../options.ts";
-import { shellText } from "../shell_text.ts";
-import { isView, refuseView } from "../views.ts";
+import { expressionContext } from "../language/load_aggregation.ts";
+import { compileFilter } from "../language/matcher.ts";
+import { refuseView } from "../storage/collection.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { fullCollation } from "../values/collation.ts";
+import { equal, isDoc } from "../values/compare.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
+import { isNum } from "../values/numbers.ts";
+import { shellText } from "../values/shell_text.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
+import { checkFields, collectionName, countField, docField } from "./fields.ts";
 import { idIndex, modifyIndex } from "./indexes.ts";
-import { existing, listed } from "./listing.ts";
+import { existingCollection, listReply } from "./listing.ts";
 
 // Accepted, and without effect here: storage, and images for change streams, which a standalone server has not.
 const CREATE_FIELDS = [
@@ -184,7 +185,7 @@ function listCollections(context: CommandContext): CommandResult {
   const test = compileFilter(docField(body, "filter") ?? {});
   const all = services.catalog.list(db).map((collection): Doc => {
     const { name, options } = collection;
-    if (isView(collection)) return { name, type: "view", options, info: { readOnly: true } };
+    if (collection.isView) return { name, type: "view", options, info: { readOnly: true } };
     const shown = {
       name,
       type: "collection",
@@ -195,7 +196,7 @@ function listCollections(context: CommandContext): CommandResult {
     return options.clusteredIndex ? shown : { ...shown, idIndex: idIndex(collection) };
   }).filter(test);
   const names = flag(body.nameOnly) ? all.map(({ name, type }) => ({ name, type })) : all;
-  return listed(context, names, `${db}.$cmd.listCollections`);
+  return listReply(context, names, `${db}.$cmd.listCollections`);
 }
 
 function listDatabases({ services, body, db }: CommandContext): CommandResult {
@@ -265,7 +266,7 @@ async function collMod(context: CommandContext): Promise<CommandResult> {
     "cappedMax",
     "changeStreamPreAndPostImages",
   ], ["dryRun", "expireAfterSeconds", "timeseries"]);
-  const collection = existing(context);
+  const collection = existingCollection(context);
   checkValidation(body);
   const validator = docField(body, "validator");
   if (validator) compileFilter(validator, await expressionContext(validator));
@@ -283,12 +284,12 @@ async function collMod(context: CommandContext): Promise<CommandResult> {
   }
   if (validator && !Object.keys(validator).length) delete options.validator;
   if (body.viewOn !== undefined || body.pipeline !== undefined) {
-    if (!isView(collection)) {
+    if (!collection.isView) {
       throw new CommandError("InvalidOptions", "'viewOn' and 'pipeline' are for views only");
     }
     options.viewOn = body.viewOn ?? options.viewOn;
     options.pipeline = viewPipeline(body.pipeline);
-  } else if (isView(collection) && Object.keys(options).length) refuseView(collection);
+  } else if (collection.isView && Object.keys(options).length) refuseView(collection);
   for (const [name, option] of [["cappedSize", "size"], ["cappedMax", "max"]] as const) {
     if (body[name] === undefined) continue;
     if (!collection.capped) {

@@ -2,26 +2,27 @@
  * `aggregate`. https://www.mongodb.com/docs/manual/reference/command/aggregate/
  * @module
  */
-import { decode, type Doc, encode } from "../bson_view.ts";
-import { steps } from "../collation.ts";
-import type { Collection } from "../collection.ts";
-import type { Catalog } from "../catalog.ts";
-import { isDoc, RANK, rankOf } from "../compare.ts";
-import { FIRST_BATCH, type Source } from "../cursors.ts";
 import { CommandError } from "../errors.ts";
-import { language, variablesOf } from "../expressions.ts";
-import type { Resolver } from "../language.ts";
-import { compileFilter } from "../matcher.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { checkFields, countField, docField, listField, wrongType } from "../options.ts";
-import { plan } from "../planner.ts";
-import { matches, rows } from "../scan.ts";
-import { isView, resolveView } from "../views.ts";
-import { cursorBody } from "../wire.ts";
+import type { Resolver } from "../language/aggregation.ts";
+import { loadAggregation, variablesOf } from "../language/load_aggregation.ts";
+import { compileFilter } from "../language/matcher.ts";
+import type { Catalog } from "../storage/catalog.ts";
+import type { Collection } from "../storage/collection.ts";
+import { plan } from "../storage/planner.ts";
+import { matches, rows } from "../storage/scan.ts";
+import { resolveView } from "../storage/views.ts";
+import { decode, type Doc, encode } from "../values/bson_view.ts";
+import { stepsWithStringOrder } from "../values/collation.ts";
+import { isDoc, RANK, rankOf } from "../values/compare.ts";
+import { wrongType } from "../values/field_checks.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
+import { cursorReply } from "./cursor_reply.ts";
+import { FIRST_BATCH, type Source } from "./cursors.ts";
 import { sourceDocuments } from "./diagnostics.ts";
-import { prepareOutput } from "./output.ts";
-import { countSelected, limited, select, selected, type Selection } from "./selection.ts";
+import { checkFields, countField, docField, listField } from "./fields.ts";
+import { prepareOutput } from "./output_stages.ts";
+import { countSelected, scanStats, select, selected, type Selection } from "./selection.ts";
 
 const REFUSED: Record<string, string> = {
   $changeStream: "The $changeStream stage is only supported on replica sets",
@@ -92,30 +93,84 @@ export async function aggregate(context: CommandContext, as?: string): Promise<C
     );
   }
   const size = countField(body.cursor, "batchSize", FIRST_BATCH);
-  const { catalog, cursors } = services;
-  const view = typeof name === "string" ? resolveView(catalog, db, name) : undefined;
-  if (view) {
-    if (body.collation === undefined && view.collation) body.collation = view.collation;
-    const pipeline = [...view.pipeline, ...stages];
-    return await aggregate(
-      { ...context, body: { ...body, aggregate: view.name, pipeline } },
-      `${db}.${name}`,
-    );
+  const view = typeof name === "string" ? resolveView(services.catalog, db, name) : undefined;
+  if (!view) {
+    const ns = as ?? `${db}.${typeof name === "string" ? name : "$cmd.aggregate"}`;
+    return await runPipeline(context, stages, ns, size);
   }
+  if (body.collation === undefined && view.collation) body.collation = view.collation;
+  const pipeline = [...view.pipeline, ...stages];
+  const inner = { ...body, aggregate: view.name, pipeline };
+  return await aggregate({ ...context, body: inner }, `${db}.${name}`);
+}
+
+/** Run the stages over a collection, or over what their first stage brings. */
+async function runPipeline(
+  context: CommandContext,
+  stages: Doc[],
+  ns: string,
+  size: number,
+): Promise<CommandResult> {
+  const { services: { catalog, cursors }, body, db } = context;
+  const name = body.aggregate;
   const variables = await variablesOf(docField(body, "let"));
   const find = () => typeof name === "string" ? catalog.find(db, name) : undefined;
-
-  // What the planner understands is taken off the front of the pipeline: `$match`, then `$sort`.
-  let rest = stages;
   const given = sourceDocuments(context, stages[0]);
-  if (given) rest = rest.slice(1);
-  const matched = !given && isDoc(rest[0]?.$match);
-  const filter = matched ? rest[0]!.$match as Doc : {};
-  if (matched) rest = rest.slice(1);
-  const sortable = !given && isDoc(rest[0]?.$sort) &&
-    Object.values(rest[0]!.$sort as Doc).every(isNum);
-  const sort = sortable ? rest[0]!.$sort as Doc : undefined;
-  const selection = await select(find(), filter, {
+  const { selection, rest } = given
+    ? {
+      selection: await select(find(), {}, {
+        hint: body.hint,
+        variables,
+        collation: body.collation,
+      }),
+      rest: stages.slice(1),
+    }
+    : await planned(find(), stages, body, variables);
+  const counted = given ? undefined : countPipeline(rest, find(), selection, body);
+  if (counted) {
+    const { batch, id } = cursors.start(ns, counted.values() as Source, size, { limit: 1 });
+    return cursorReply("firstBatch", batch, id, ns);
+  }
+  const { aggregatePipeline } = await loadAggregation();
+  const { order } = selection;
+  const resolver = otherCollections(catalog, db, order !== undefined);
+  const last = rest.at(-1);
+  const output = last && ("$out" in last || "$merge" in last) ? last : undefined;
+  const collection = find();
+  const stats = scanStats(body);
+  const input = given ?? (function* () {
+    for (const { row, doc } of selected(collection, selection, 0, 0, stats)) {
+      yield doc ?? decode(row.doc);
+    }
+  })();
+  const piped = aggregatePipeline(output ? rest.slice(0, -1) : rest, input, variables, resolver);
+  const results = order ? stepsWithStringOrder(order, piped) : piped;
+  if (output) {
+    const write = await prepareOutput(catalog, db, output, variables);
+    write([...results]);
+    return cursorReply("firstBatch", [], 0n, ns);
+  }
+  const source: Source = (function* () {
+    for (const doc of results) yield encode(doc);
+  })();
+  const { batch, id } = cursors.start(ns, source, size);
+  stats.deadline = undefined; // the time until the client comes back is not the command's
+  return cursorReply("firstBatch", batch, id, ns);
+}
+
+/** Take what the planner understands off the front of a pipeline: `$match`, then `$sort`. */
+async function planned(
+  collection: Collection | undefined,
+  stages: Doc[],
+  body: Doc,
+  variables: Doc | undefined,
+): Promise<{ selection: Selection; rest: Doc[] }> {
+  let rest = stages;
+  const filter = isDoc(rest[0]?.$match) ? rest[0].$match : undefined;
+  if (filter) rest = rest.slice(1);
+  const first = rest[0]?.$sort;
+  const sort = isDoc(first) && Object.values(first).every(isNum) ? first : undefined;
+  const selection = await select(collection, filter ?? {}, {
     sort,
     hint: body.hint,
     variables,
@@ -125,45 +180,14 @@ export async function aggregate(context: CommandContext, as?: string): Promise<C
   if (sort && Object.keys(sort).length && selection.plan.sorted && selection.plan.index) {
     rest = rest.slice(1);
   } else selection.plan = { ...selection.plan, sorted: true };
-
-  const ns = as ?? `${db}.${typeof name === "string" ? name : "$cmd.aggregate"}`;
-  const counted = given ? undefined : countPipeline(rest, find(), selection, body);
-  if (counted) {
-    const { batch, id } = cursors.start(ns, counted.values() as Source, size, { limit: 1 });
-    return cursorBody("firstBatch", batch, id, ns);
-  }
-  const { aggregatePipeline } = await language();
-  const resolver = otherCollections(catalog, db, selection.order !== undefined);
-  const last = rest.at(-1);
-  const writes = last && ("$out" in last || "$merge" in last) ? last : undefined;
-  const collection = find();
-  const stats = limited(body);
-  const input = given ?? (function* () {
-    for (const { row, doc } of selected(collection, selection, 0, 0, stats)) {
-      yield doc ?? decode(row.doc);
-    }
-  })();
-  const piped = aggregatePipeline(writes ? rest.slice(0, -1) : rest, input, variables, resolver);
-  const { order } = selection;
-  const results = order ? steps(order, piped) : piped;
-  if (writes) {
-    const write = await prepareOutput(catalog, db, writes, variables);
-    write([...results]);
-    return cursorBody("firstBatch", [], 0n, ns);
-  }
-  const source: Source = (function* () {
-    for (const doc of results) yield encode(doc);
-  })();
-  const { batch, id } = cursors.start(ns, source, size);
-  stats.deadline = undefined;
-  return cursorBody("firstBatch", batch, id, ns);
+  return { selection, rest };
 }
 
 /** How a pipeline reads the other collections of its database. */
 function otherCollections(catalog: Catalog, db: string, collated: boolean): Resolver {
   const open = (name: string) => {
     const other = catalog.find(db, name);
-    if (other && isView(other)) {
+    if (other && other.isView) {
       throw new CommandError(
         "NotImplemented",
         `Joining with the view ${other.ns} is not supported`,
@@ -216,6 +240,6 @@ function countPipeline(
   }
   if (group._id !== 1 && group._id !== null) return undefined;
   if (!(skip >= 0) || !(limit >= 0)) return undefined;
-  const n = countSelected(collection, selection, skip, limit, limited(body));
+  const n = countSelected(collection, selection, skip, limit, scanStats(body));
   return n ? [encode({ _id: group._id, n })] : [];
 }

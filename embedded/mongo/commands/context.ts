@@ -1,8 +1,8 @@
 /** What a command gets to work with. @module */
-import type { Doc } from "../bson_view.ts";
-import type { Catalog } from "../catalog.ts";
-import type { Cursors } from "../cursors.ts";
-import type { Sessions } from "../sessions.ts";
+import type { Catalog } from "../storage/catalog.ts";
+import type { Doc } from "../values/bson_view.ts";
+import type { Cursors } from "./cursors.ts";
+import type { Sessions } from "./sessions.ts";
 
 /** What all commands of one store share. */
 export interface Services {

@@ -3,19 +3,20 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-aggregation/
  * @module
  */
-import { decode, type Doc } from "../bson_view.ts";
-import { within } from "../collation.ts";
-import { MAX_DOCUMENT } from "../collection.ts";
-import { compare, RANK, rankOf } from "../compare.ts";
 import { CommandError } from "../errors.ts";
-import { Identities } from "../identities.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { checkFields, collectionName, countField, docField, wrongType } from "../options.ts";
-import { walkPath } from "../paths.ts";
-import type { Match } from "../scan.ts";
-import { resolveView } from "../views.ts";
+import { walkPath } from "../language/paths.ts";
+import { MAX_DOCUMENT } from "../limits.ts";
+import type { Match } from "../storage/scan.ts";
+import { resolveView } from "../storage/views.ts";
+import { decode, type Doc } from "../values/bson_view.ts";
+import { withStringOrder } from "../values/collation.ts";
+import { compare, RANK, rankOf } from "../values/compare.ts";
+import { wrongType } from "../values/field_checks.ts";
+import { Identities } from "../values/identities.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
-import { countSelected, limited, select, selected } from "./selection.ts";
+import { checkFields, collectionName, countField, docField } from "./fields.ts";
+import { countSelected, scanStats, select, selected } from "./selection.ts";
 import { findStages, viewDocuments } from "./view_reads.ts";
 
 /** `count`. */
@@ -38,7 +39,7 @@ export async function count(context: CommandContext): Promise<CommandResult> {
     hint: body.hint,
     collation: body.collation,
   });
-  return { n: countSelected(collection, selection, skip, limit, limited(body)) };
+  return { n: countSelected(collection, selection, skip, limit, scanStats(body)) };
 }
 
 /** `distinct`: the values of a field, each once, in order. */
@@ -60,7 +61,7 @@ export async function distinct(context: CommandContext): Promise<CommandResult> 
   });
   const documents = view
     ? await viewDocuments(context, view, [{ $match: query }])
-    : decoded(selected(collection, selection, 0, 0, limited(body)));
+    : decoded(selected(collection, selection, 0, 0, scanStats(body)));
   const path = key.split(".");
   const identities = new Identities(selection.order);
   const found = new Map<string, unknown>();
@@ -80,7 +81,7 @@ export async function distinct(context: CommandContext): Promise<CommandResult> 
       return false;
     });
   }
-  return { values: within(selection.order, () => [...found.values()].sort(compare)) };
+  return { values: withStringOrder(selection.order, () => [...found.values()].sort(compare)) };
 }
 
 function* decoded(found: Iterable<Match>): Generator<Doc, void> {

@@ -4,14 +4,14 @@
  * @module
  */
 import { Int32 } from "bson";
-import type { Doc } from "../bson_view.ts";
-import type { Collection } from "../collection.ts";
-import { isDoc } from "../compare.ts";
 import { CommandError } from "../errors.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { checkFields, collectionName, wrongType } from "../options.ts";
-import { isView, refuseView } from "../views.ts";
+import { type Collection, refuseView } from "../storage/collection.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { isDoc } from "../values/compare.ts";
+import { wrongType } from "../values/field_checks.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
+import { checkFields, collectionName } from "./fields.ts";
 import { hostName } from "./handshake.ts";
 
 function host({ services }: CommandContext): string {
@@ -66,7 +66,7 @@ const dbStats: Command = ({ services, body, db }) => {
   checkFields(body, ["scale", "freeStorage"]);
   const scale = scaleOf(body);
   const all = services.catalog.list(db);
-  const collections = all.filter((one) => !isView(one));
+  const collections = all.filter((one) => !one.isView);
   const size = collections.reduce((sum, collection) => sum + collection.size(), 0);
   const objects = collections.reduce((sum, { count }) => sum + count, 0);
   return {

@@ -3,14 +3,15 @@
  * https://www.mongodb.com/docs/manual/reference/command/explain/
  * @module
  */
-import type { Doc } from "../bson_view.ts";
-import type { Collection } from "../collection.ts";
-import { isDoc } from "../compare.ts";
 import { CommandError } from "../errors.ts";
-import { checkFields, countField, docField, wrongType } from "../options.ts";
-import type { Index, IndexSpec } from "../index.ts";
-import type { Plan } from "../planner.ts";
+import type { Collection } from "../storage/collection.ts";
+import type { Index, IndexSpec } from "../storage/index.ts";
+import type { Plan } from "../storage/planner.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { isDoc } from "../values/compare.ts";
+import { wrongType } from "../values/field_checks.ts";
 import type { CommandContext } from "./context.ts";
+import { checkFields, countField, docField } from "./fields.ts";
 import { hostName, VERSION } from "./handshake.ts";
 import { select, selected } from "./selection.ts";
 

@@ -3,31 +3,25 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-crud/
  * @module
  */
-import { decode, type Doc, encode } from "../bson_view.ts";
-import { within } from "../collation.ts";
-import type { Collection } from "../collection.ts";
-import { FIRST_BATCH, type Source, type Tail } from "../cursors.ts";
 import { CommandError } from "../errors.ts";
-import { variablesOf } from "../expressions.ts";
-import { encodeKey, encodeKeys } from "../key_encoding.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import {
-  checkFields,
-  collectionName,
-  countField,
-  docField,
-  flag,
-  listField,
-  wrongType,
-} from "../options.ts";
-import { valueAt } from "../paths.ts";
-import type { Interval } from "../planner.ts";
-import { compileProjection, type Projection } from "../projection.ts";
-import type { Match } from "../scan.ts";
-import { resolveView } from "../views.ts";
-import { cursorBody } from "../wire.ts";
+import type { Projection } from "../language/field_tree.ts";
+import { variablesOf } from "../language/load_aggregation.ts";
+import { valueAt } from "../language/paths.ts";
+import { compileProjection } from "../language/projection.ts";
+import type { Collection } from "../storage/collection.ts";
+import type { Interval } from "../storage/planner.ts";
+import type { Match } from "../storage/scan.ts";
+import { resolveView } from "../storage/views.ts";
+import { decode, type Doc, encode } from "../values/bson_view.ts";
+import { withStringOrder } from "../values/collation.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
+import { encodeKey, encodeKeys } from "../values/key_encoding.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
-import { limited, select, selected, type Selection } from "./selection.ts";
+import { cursorReply } from "./cursor_reply.ts";
+import { FIRST_BATCH, type Source, type Tail } from "./cursors.ts";
+import { checkFields, collectionName, countField, docField, listField } from "./fields.ts";
+import { scanStats, select, selected, type Selection } from "./selection.ts";
 import { aggregateView, findStages } from "./view_reads.ts";
 
 const FIND_FIELDS = [
@@ -75,7 +69,7 @@ export async function find(context: CommandContext): Promise<CommandResult> {
   boundByKeys(selection, body);
   const projection = await compileProjection(docField(body, "projection"), filter, variables);
   const shape = shapeOf(selection, body, projection);
-  const stats = limited(body);
+  const stats = scanStats(body);
   const tail = tailOf(collection, body);
   const source: Source = tail ? tailSource(collection!, selection, shape, skip) : (function* () {
     for (const match of selected(collection, selection, skip, limit, stats)) yield shape(match);
@@ -84,11 +78,11 @@ export async function find(context: CommandContext): Promise<CommandResult> {
   const { batch, id } = services.cursors.start(ns, source, size, {
     single: flag(body.singleBatch),
     limit,
-    keep: flag(body.noCursorTimeout),
+    noTimeout: flag(body.noCursorTimeout),
     tail,
   });
   stats.deadline = undefined; // the time until the client comes back is not the command's
-  return cursorBody("firstBatch", batch, id, ns);
+  return cursorReply("firstBatch", batch, id, ns);
 }
 
 /** What becomes of a document that was found: its projection, or what `returnKey` and `showRecordId` ask for. */
@@ -112,7 +106,7 @@ function shapeOf(
   }
   if (!projection && !recordId) return ({ row }) => row.doc;
   return ({ row, doc }) =>
-    within(order, () => {
+    withStringOrder(order, () => {
       const whole = doc ?? decode(row.doc);
       const shown = projection ? projection(whole) : whole;
       return encode(recordId ? { ...shown, $recordId: BigInt(row.rid) } : shown);
@@ -202,7 +196,7 @@ function tailSource(
         if (!row) return { done: true, value: undefined };
         last = row.rid;
         const doc = decode(row.doc);
-        if (!within(order, () => test(doc)) || skip-- > 0) continue;
+        if (!withStringOrder(order, () => test(doc)) || skip-- > 0) continue;
         return { done: false, value: shape({ row, doc }) };
       }
     },
@@ -224,7 +218,7 @@ export async function getMore({ services, body, db }: CommandContext): Promise<C
   const ns = `${db}.${body.collection}`;
   const time = isNum(body.maxTimeMS) ? toNumber(body.maxTimeMS) || undefined : undefined;
   const { batch, id: next } = await services.cursors.awaitNext(id, ns, size, time);
-  return cursorBody("nextBatch", batch, next, ns);
+  return cursorReply("nextBatch", batch, next, ns);
 }
 
 /** `killCursors`. */

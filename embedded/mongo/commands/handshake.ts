@@ -5,15 +5,13 @@
 import { hostname } from "node:os";
 import { UUID } from "bson";
 import { CommandError } from "../errors.ts";
-import { MAX_DOCUMENT } from "../collection.ts";
-import { listField } from "../options.ts";
-import { SESSION_MINUTES } from "../sessions.ts";
-import { MAX_MESSAGE } from "../wire.ts";
+import { MAX_DOCUMENT, MAX_MESSAGE, MAX_WRITE_BATCH } from "../limits.ts";
 import type { Command, CommandContext } from "./context.ts";
+import { listField } from "./fields.ts";
+import { SESSION_MINUTES } from "./sessions.ts";
 
 /** The MongoDB whose behaviour is meant. */
 export const VERSION = "7.0.14";
-const MAX_WRITE_BATCH = 100_000;
 
 /** This machine's name, or `localhost` where the process may not know it (`--allow-sys`). */
 export function hostName(): string {

@@ -3,16 +3,16 @@
  * https://www.mongodb.com/docs/manual/reference/command/nav-administration/
  * @module
  */
-import type { Doc } from "../bson_view.ts";
-import type { Catalog } from "../catalog.ts";
-import type { Collection } from "../collection.ts";
-import { equal, isDoc } from "../compare.ts";
 import { CommandError } from "../errors.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { checkFields, collectionName, flag, listField, wrongType } from "../options.ts";
-import { refuseView } from "../views.ts";
+import type { Catalog } from "../storage/catalog.ts";
+import { type Collection, refuseView } from "../storage/collection.ts";
+import type { Doc } from "../values/bson_view.ts";
+import { equal, isDoc } from "../values/compare.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 import type { Command, CommandContext, CommandResult } from "./context.ts";
-import { existing, listed } from "./listing.ts";
+import { checkFields, collectionName, listField } from "./fields.ts";
+import { existingCollection, listReply } from "./listing.ts";
 
 function createIndexes({ services, body, db }: CommandContext): CommandResult {
   checkFields(body, ["indexes", "commitQuorum", "ignoreUnknownIndexOptions"]);
@@ -54,11 +54,11 @@ function createIndexes({ services, body, db }: CommandContext): CommandResult {
 
 function listIndexes(context: CommandContext): CommandResult {
   checkFields(context.body, ["cursor", "includeBuildUUIDs", "includeIndexBuildInfo"]);
-  const collection = existing(context);
+  const collection = existingCollection(context);
   refuseView(collection);
   const { ns, indexes } = collection;
   const specs = [idIndex(collection), ...indexes.map(({ spec }) => spec)];
-  return listed(context, specs as unknown as Doc[], ns);
+  return listReply(context, specs as unknown as Doc[], ns);
 }
 
 /** The index of `_id` as `listIndexes` shows it. */
@@ -71,7 +71,7 @@ export function idIndex({ options }: Collection): Doc {
 function dropIndexes(context: CommandContext): CommandResult {
   const { services, body } = context;
   checkFields(body, ["index"]);
-  const collection = existing(context);
+  const collection = existingCollection(context);
   const { index } = body;
   const nIndexesWas = collection.indexes.length + 1;
   if (index === "*") {

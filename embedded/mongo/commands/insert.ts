@@ -2,14 +2,15 @@
  * `insert`. https://www.mongodb.com/docs/manual/reference/command/insert/
  * @module
  */
-import { decode, type Doc, encode, int32At, sizeOf } from "../bson_view.ts";
 import { CommandError } from "../errors.ts";
-import { isDoc } from "../compare.ts";
-import { checkFields, collectionName, flag, listField, wrongType } from "../options.ts";
-import { newTimestamp } from "../update_operators.ts";
-import { checkOf } from "../validation.ts";
+import { newTimestamp } from "../language/update_operators.ts";
+import { documentCheck } from "../storage/validation.ts";
+import { decode, type Doc, encode, int32At, sizeOf } from "../values/bson_view.ts";
+import { isDoc } from "../values/compare.ts";
+import { flag, wrongType } from "../values/field_checks.ts";
 import type { CommandContext } from "./context.ts";
-import { checkBatch, writeError } from "./write_errors.ts";
+import { checkFields, collectionName, listField } from "./fields.ts";
+import { checkBatch, writeError } from "./write_statements.ts";
 
 /** Store documents; those that cannot be stored are named in `writeErrors`. */
 export async function insert({ services, body, db, documents }: CommandContext): Promise<Doc> {
@@ -26,7 +27,7 @@ export async function insert({ services, body, db, documents }: CommandContext):
   });
   checkBatch(list.length);
   const ordered = flag(body.ordered, true);
-  const check = await checkOf(services.catalog.find(db, name), body);
+  const check = await documentCheck(services.catalog.find(db, name), body);
   // No `await` from here on: the collection stays the one that it is.
   const collection = services.catalog.ensure(db, name);
   const keepEmpty = flag(body.bypassEmptyTsReplacement);

@@ -1,17 +1,17 @@
 /** What the commands of collections and of indexes share. @module */
-import { type Doc, encode } from "../bson_view.ts";
-import type { Collection } from "../collection.ts";
-import { FIRST_BATCH } from "../cursors.ts";
 import { CommandError } from "../errors.ts";
-import { collectionName, countField, docField } from "../options.ts";
-import { cursorBody } from "../wire.ts";
+import type { Collection } from "../storage/collection.ts";
+import { type Doc, encode } from "../values/bson_view.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
+import { cursorReply } from "./cursor_reply.ts";
+import { FIRST_BATCH } from "./cursors.ts";
+import { collectionName, countField, docField } from "./fields.ts";
 
 /**
  * The collection that a command names.
  * @throws CommandError NamespaceNotFound
  */
-export function existing({ services, body, db }: CommandContext): Collection {
+export function existingCollection({ services, body, db }: CommandContext): Collection {
   const name = collectionName(body);
   const collection = services.catalog.find(db, name);
   if (!collection) throw new CommandError("NamespaceNotFound", `ns does not exist: ${db}.${name}`);
@@ -19,7 +19,7 @@ export function existing({ services, body, db }: CommandContext): Collection {
 }
 
 /** The first batch of a list of documents, and a cursor for the rest. */
-export function listed(
+export function listReply(
   { services, body }: CommandContext,
   documents: Doc[],
   ns: string,
@@ -27,5 +27,5 @@ export function listed(
   const size = countField(docField(body, "cursor") ?? {}, "batchSize", FIRST_BATCH);
   const source = documents.map(encode)[Symbol.iterator]() as Iterator<Uint8Array, void>;
   const { batch, id } = services.cursors.start(ns, source, size, { limit: documents.length || 1 });
-  return cursorBody("firstBatch", batch, id, ns);
+  return cursorReply("firstBatch", batch, id, ns);
 }

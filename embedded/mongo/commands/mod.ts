@@ -2,14 +2,16 @@
 import { adminCommands } from "./admin.ts";
 import { aggregate } from "./aggregate.ts";
 import type { Command } from "./context.ts";
+import { count, distinct } from "./count.ts";
+import { remove } from "./delete.ts";
 import { diagnosticCommands, listCommands } from "./diagnostics.ts";
 import { explain } from "./explain.ts";
+import { find, getMore, killCursors } from "./find.ts";
+import { findAndModify } from "./find_and_modify.ts";
 import { handshakeCommands } from "./handshake.ts";
 import { indexCommands } from "./indexes.ts";
 import { insert } from "./insert.ts";
-import { count, distinct } from "./count.ts";
-import { find, getMore, killCursors } from "./find.ts";
-import { findAndModify, remove, update } from "./update.ts";
+import { update } from "./update.ts";
 
 /** Every command. */
 export const commands: Record<string, Command> = {

@@ -2,19 +2,23 @@
  * Finding documents for a command: filter, sort, hint and collation checked, planned and read.
  * @module
  */
-import type { Doc } from "../bson_view.ts";
-import { fullCollation, steps, type StringOrder, stringOrder } from "../collation.ts";
-import type { Collection } from "../collection.ts";
-import { equal, isDoc } from "../compare.ts";
 import { CommandError } from "../errors.ts";
-import { expressionContext } from "../expressions.ts";
-import { compileFilter, type Predicate } from "../matcher.ts";
-import { isNum, toNumber } from "../numbers.ts";
-import { wrongType } from "../options.ts";
-import { type Plan, plan } from "../planner.ts";
-import { type Match, matches, type ScanStats } from "../scan.ts";
-import { type Check, checkOf } from "../validation.ts";
-import { refuseView } from "../views.ts";
+import { expressionContext } from "../language/load_aggregation.ts";
+import { compileFilter, type Predicate } from "../language/matcher.ts";
+import { type Collection, refuseView } from "../storage/collection.ts";
+import { type Plan, plan } from "../storage/planner.ts";
+import { type Match, matches, type ScanStats } from "../storage/scan.ts";
+import { type Check, documentCheck } from "../storage/validation.ts";
+import type { Doc } from "../values/bson_view.ts";
+import {
+  fullCollation,
+  stepsWithStringOrder,
+  type StringOrder,
+  stringOrder,
+} from "../values/collation.ts";
+import { equal, isDoc } from "../values/compare.ts";
+import { wrongType } from "../values/field_checks.ts";
+import { isNum, toNumber } from "../values/numbers.ts";
 import type { CommandContext } from "./context.ts";
 
 /** A filter, sort, hint and collation, checked and planned. */
@@ -64,7 +68,7 @@ export async function select(
 }
 
 /** The order of strings that a command asks for, or else that its collection has. */
-export function orderFor(
+function orderFor(
   collection: Collection | undefined,
   collation: unknown,
 ): StringOrder | undefined {
@@ -129,7 +133,7 @@ export async function selectForWrite(
     const collection = services.catalog.find(db, name);
     if (collection) refuseView(collection);
     const selection = await select(collection, filter, options);
-    const check = await checkOf(collection, body);
+    const check = await documentCheck(collection, body);
     if (services.catalog.find(db, name) === collection) return { collection, selection, check };
   }
 }
@@ -146,7 +150,7 @@ export function* selected(
   let n = 0;
   const { plan, test, sort, order } = selection;
   const all = matches(collection, plan, test, sort, stats);
-  for (const match of order ? steps(order, all) : all) {
+  for (const match of order ? stepsWithStringOrder(order, all) : all) {
     if (skip > 0) {
       skip--;
       continue;
@@ -157,7 +161,7 @@ export function* selected(
 }
 
 /** Counts what a command reads, and ends it after its `maxTimeMS`. */
-export function limited(body: Doc): ScanStats {
+export function scanStats(body: Doc): ScanStats {
   const milliseconds = isNum(body.maxTimeMS) ? toNumber(body.maxTimeMS) : 0;
   return { examined: 0, deadline: milliseconds ? performance.now() + milliseconds : undefined };
 }

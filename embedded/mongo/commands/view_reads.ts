@@ -2,11 +2,11 @@
  * Reads of a view, as pipelines over its collection.
  * @module
  */
-import { decode, type Doc } from "../bson_view.ts";
-import { collectionName, countField, docField } from "../options.ts";
-import type { Resolved } from "../views.ts";
+import type { Resolved } from "../storage/views.ts";
+import { decode, type Doc } from "../values/bson_view.ts";
 import { aggregate } from "./aggregate.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
+import { collectionName, countField, docField } from "./fields.ts";
 
 /** A `find` as the stages that do the same, for a view. */
 export function findStages(body: Doc): Doc[] {
