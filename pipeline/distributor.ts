@@ -11,10 +11,10 @@ import {
   consume,
   deadLetterQueue,
   numberFlag,
+  printable,
   runTool,
 } from "@event-sink/lib";
 import { createEvent, eventOf, messageOf } from "./event.ts";
-import { printable } from "./printable.ts";
 import { createPersistentPublisher } from "./service/persistent_publisher.ts";
 import { declare, distributorQueue } from "./topology.ts";
 import { traced, traceparent } from "./trace.ts";

@@ -2,14 +2,13 @@
  * Datagen's HTTP interface.
  * @module
  */
-import type { Log } from "@event-sink/lib";
+import { type Log, printable } from "@event-sink/lib";
 import { SpanKind } from "@opentelemetry/api";
 import type { Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { createEvent, type PipelineObject } from "../event.ts";
 import { parseExactly } from "../json.ts";
-import { printable } from "../printable.ts";
 import type { BrokerState } from "../service/broker_state.ts";
 import { createApp, type HttpConfiguration } from "../service/http.ts";
 import { type Traced, traced, traceparent } from "../trace.ts";
@@ -105,7 +104,7 @@ function byteLength(text: string): number {
 }
 
 function missing(id: string): string {
-  return `there is no object '${printable(id)}'`;
+  return `there is no object '${printable(id, 200)}'`;
 }
 
 function numberIn(context: Context, name: string, max: number): number | undefined {
@@ -113,7 +112,9 @@ function numberIn(context: Context, name: string, max: number): number | undefin
   if (text === undefined) return undefined;
   const number = Number(text);
   if (/^\d+$/.test(text) && number >= 1 && number <= max) return number;
-  const message = `${name}: expected a whole number from 1 to ${max}, not '${printable(text)}'`;
+  const message = `${name}: expected a whole number from 1 to ${max}, not '${
+    printable(text, 200)
+  }'`;
   throw new HTTPException(400, { message });
 }
 
@@ -127,7 +128,7 @@ async function contentOf(context: Context): Promise<unknown> {
   } catch (error) {
     const problem = error instanceof TypeError
       ? "the body is not UTF-8"
-      : `the body is not JSON: ${printable((error as Error).message)}`;
+      : `the body is not JSON: ${printable((error as Error).message, 200)}`;
     throw new HTTPException(400, { message: problem });
   }
 }
@@ -152,7 +153,7 @@ function refuseOtherTypes({ req }: Context): void {
     : undefined;
   if (!problem) return;
   throw new HTTPException(415, {
-    message: `${printable(problem)} is not supported: expected JSON in UTF-8`,
+    message: `${printable(problem, 200)} is not supported: expected JSON in UTF-8`,
   });
 }
 

@@ -2,8 +2,8 @@
  * Keeps web pages of others away: they can make a browser send requests to a server on the user's own machine or network.
  * @module
  */
+import { printable } from "@event-sink/lib";
 import type { Context, MiddlewareHandler } from "hono";
-import { printable } from "../printable.ts";
 
 /** How a server may be called. */
 export interface Names {
@@ -27,7 +27,7 @@ export function guard(names: Names): MiddlewareHandler {
   return async (context, next) => {
     const { host, hostname } = new URL(context.req.url);
     if (!isKnown(hostname.replace(/\.$/, ""), names)) {
-      const name = printable(hostname);
+      const name = printable(hostname, 100);
       const error =
         `this server does not answer to the name '${name}'; to permit it: --allowed-host ${name}`;
       return context.json({ error }, 421);

@@ -7,12 +7,11 @@
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type Log, numberFlag, pause, textFlag } from "@event-sink/lib";
+import { type Log, numberFlag, pause, printable, textFlag } from "@event-sink/lib";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
-import { printable } from "../printable.ts";
 import { guard } from "./guard.ts";
 
 /**
@@ -74,13 +73,13 @@ export function createApp({ host, allowedHost }: HttpConfiguration, log: Log): H
     if ((error as { code?: string }).code === "ECONNRESET") {
       return context.json({ error: "the request did not arrive completely" }, 400);
     }
-    log.warn(`${context.req.method} ${printable(context.req.path)}: ${error.message}`);
+    log.warn(`${context.req.method} ${printable(context.req.path, 200)}: ${error.message}`);
     return context.json({ error: error.message }, 500);
   });
   app.notFound((context) =>
     context.json(
       {
-        error: `${context.req.method} ${printable(context.req.path)}: there is no such thing`,
+        error: `${context.req.method} ${printable(context.req.path, 200)}: there is no such thing`,
       },
       404,
     )

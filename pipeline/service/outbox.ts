@@ -4,7 +4,7 @@
  * @module
  */
 import type { DatabaseSync } from "node:sqlite";
-import type { Broker, Channel, Log, Outgoing } from "@event-sink/lib";
+import { aborted, type Broker, type Channel, type Log, type Outgoing } from "@event-sink/lib";
 import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { transaction } from "./sqlite.ts";
 
@@ -97,7 +97,6 @@ export async function publishOutbox(
 ): Promise<void> {
   const options = { declare, signal, log, attempts: Infinity };
   await using publisher = await createPersistentPublisher(broker, options);
-  const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
   while (!signal.aborted) {
     const added = outbox.added();
     const rows = outbox.oldest(BATCH_MESSAGES, BATCH_SIZE);
@@ -108,6 +107,6 @@ export async function publishOutbox(
     };
     await Promise.allSettled(rows.map(publish)); // one fails only when the signal aborts
     if (confirmed.length > 0) outbox.remove(confirmed);
-    if (rows.length === 0) await Promise.race([added, aborted]);
+    if (rows.length === 0) await Promise.race([added, aborted(signal)]);
   }
 }

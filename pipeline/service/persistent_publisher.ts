@@ -3,6 +3,7 @@
  * @module
  */
 import {
+  backoff,
   type Broker,
   type Channel,
   createPublisher,
@@ -36,9 +37,8 @@ export interface PersistentOptions {
   attempts?: number;
 }
 
-/** Milliseconds before a message is published again: doubled each time, up to the longest. */
+/** Milliseconds before a message is published again for the first time. */
 const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 5000;
 
 /**
  * Opens a publisher.
@@ -49,7 +49,7 @@ export async function createPersistentPublisher(
   broker: Broker,
   { declare, signal, log, attempts = 5 }: PersistentOptions,
 ): Promise<PersistentPublisher> {
-  const publisher = await createPublisher(broker, { declare, signal, timeout: Infinity });
+  const publisher = await createPublisher(broker, { declare, signal });
   let failing = false;
   let declaring: Promise<void> | undefined;
 
@@ -78,7 +78,7 @@ export async function createPersistentPublisher(
           if (!failing) log.warn(`${(error as Error).message}. Trying again`);
           failing = true;
         }
-        await pause(Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1)), signal);
+        await pause(backoff(attempt, { first: FIRST_PAUSE }), signal);
         declaring ??= declareAgain().catch((error) => log.debug(error.message))
           .finally(() => declaring = undefined);
         await declaring;
