@@ -27,9 +27,7 @@ await runTool(import.meta, {
       default: "objects.db",
     }),
   },
-}, async ({ flags, log, print, ...tool }) => {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
+}, async ({ flags, signal, fail, log, print }) => {
   using store = openObjectStore(flags.database);
   const broker = watchBroker(log);
 
@@ -42,7 +40,7 @@ await runTool(import.meta, {
       log,
     });
   }
-  const publishing = publish().catch((error) => failure.abort(error));
+  const publishing = publish().catch(fail);
   await serve(objectApi({ store, broker: broker.state, http: flags, log }), {
     ...flags,
     signal,
@@ -50,5 +48,4 @@ await runTool(import.meta, {
     listening: (url) => print(` [*] Listening on ${url}. To exit press CTRL+C`),
   });
   await publishing;
-  if (!tool.signal.aborted) failure.signal.throwIfAborted();
 });

@@ -41,9 +41,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
       default: "stats.db",
     }),
   },
-}, async ({ flags, log, print, ...tool }) => {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
+}, async ({ flags, signal, fail, log, print }) => {
   using store = openStatisticsStore(flags.database);
   const addEvent = batched(store);
   const broker = watchBroker(log);
@@ -61,7 +59,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
       return traced("count", event, () => addEvent(event));
     });
   }
-  const consuming = consumeAll().catch((error) => failure.abort(error));
+  const consuming = consumeAll().catch(fail);
   if (flags.port !== undefined) {
     await serve(statisticsApi({ store, broker: broker.state, signal, http: flags, log }), {
       host: flags.host,
@@ -72,7 +70,6 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
     });
   }
   await consuming;
-  if (!tool.signal.aborted) failure.signal.throwIfAborted();
 });
 
 /** Returns what adds an event to the store, with others in one transaction; resolves when it is stored. */

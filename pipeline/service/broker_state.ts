@@ -12,18 +12,26 @@ export interface BrokerState {
 
 /** Returns the state of a broker, and the log to connect with, whose lines tell it. */
 export function watchBroker(log: Log): { state: BrokerState; log: Log } {
-  let trouble: string | undefined = "not connected yet";
-  const hear = (say: (text: string) => void) => (text: string) => {
+  const atFirst = "not connected yet";
+  let trouble: string | undefined = atFirst;
+  const hear = (say: (text: string) => void, back: RegExp) => (text: string) => {
     if (/^(Lost the connection|Cannot connect)|has blocked publishers/.test(text)) trouble = text;
-    else if (/^Connected to|takes messages again$/.test(text)) trouble = undefined;
+    else if (back.test(text)) trouble = undefined;
     say(text);
   };
+  const isBack = /^Connected to|takes messages again$/;
   return {
     state: {
       get trouble() {
         return trouble;
       },
     },
-    log: { ...log, debug: hear(log.debug), info: hear(log.info), warn: hear(log.warn) },
+    log: {
+      ...log,
+      // One of two connections that is back while the other is not.
+      debug: (text) => hear(log.debug, trouble === atFirst ? isBack : /^$/)(text),
+      info: hear(log.info, isBack),
+      warn: hear(log.warn, isBack),
+    },
   };
 }
