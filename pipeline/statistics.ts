@@ -16,8 +16,9 @@ import {
 import { type Event, eventOf, eventTypes } from "./event.ts";
 import { watchBroker } from "./service/broker_state.ts";
 import { httpFlags, serve } from "./service/http.ts";
-import { statisticsApi } from "./statistics/api.ts";
-import { openStatisticsStore, type StatisticsStore } from "./statistics/store.ts";
+import { cachedByCost, statisticsApi } from "./statistics/api.ts";
+import { createMetrics } from "./statistics/metrics.ts";
+import { openStatisticsStore } from "./statistics/store.ts";
 import { declare, statisticsQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
 
@@ -43,8 +44,10 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   },
 }, async ({ flags, signal, fail, log, print }) => {
   using store = openStatisticsStore(flags.database);
-  const addEvent = batched(store);
   const broker = watchBroker(log);
+  const read = cachedByCost(() => store.read());
+  const metrics = createMetrics(read, () => broker.state.trouble === undefined);
+  const addEvent = batched((events) => store.add(events).forEach(metrics.observe));
 
   async function consumeAll() {
     await using connection = await connectBroker({ url: flags.amqpUrl, signal, log: broker.log });
@@ -61,7 +64,9 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   }
   const consuming = consumeAll().catch(fail);
   if (flags.port !== undefined) {
-    await serve(statisticsApi({ store, broker: broker.state, signal, http: flags, log }), {
+    const http = { host: flags.host, allowedHost: flags.allowedHost };
+    const api = { store, read, metrics, broker: broker.state, signal, http, log };
+    await serve(statisticsApi(api), {
       host: flags.host,
       port: flags.port,
       signal,
@@ -72,15 +77,15 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   await consuming;
 });
 
-/** Returns what adds an event to the store, with others in one transaction; resolves when it is stored. */
-function batched(store: StatisticsStore): (event: Event) => Promise<void> {
+/** Returns what hands an event to `add`, together with others; resolves when that has stored them. */
+function batched(add: (events: Event[]) => void): (event: Event) => Promise<void> {
   let events: Event[] = [];
   let stored = Promise.withResolvers<void>();
 
   function write() {
     const { resolve, reject } = stored;
     try {
-      store.add(events);
+      add(events);
       resolve();
     } catch (error) {
       reject(error);
