@@ -188,7 +188,9 @@ Deno.test("what a document links to exists, and what it names stands there", () 
   }
 });
 
-Deno.test("the lines in a prototype's table are those of its code", () => {
+Deno.test("the code in lib's README and the lines in a prototype's table are those of the prototypes", () => {
+  const [, shown = "none"] = /^```ts\n([^]*?)^```/m.exec(read("lib/README.md")) ?? [];
+  assert(read("prototypes/send-recv/recv.ts").endsWith(shown), "lib/README.md");
   for (const member of members) {
     if (!member.startsWith("prototypes/") || !files.includes(`${member}/recv.ts`)) continue;
     const lines = [...read(`${member}/README.md`).matchAll(/^\| `(.+?)` \| `\w+\.\w+/gm)];
