@@ -30,7 +30,7 @@ export {
 export { consume, type ConsumeOptions, deadLetterQueue, type Message } from "./consume.ts";
 export { BadMessage, republishable } from "./retry.ts";
 export { connectMongo, type Mongo, type OutageOptions, throughOutages } from "./mongo.ts";
-export { type Process, type ProcessOptions, startDeno } from "./process.ts";
+export { createCrew, type Crew, type Process, type ProcessOptions, startDeno } from "./process.ts";
 export { duration, type ProgressLine, startProgress } from "./progress.ts";
 export { queueFlag, recv, type RecvUsage } from "./recv.ts";
 export { type Content, send, type SendFlags, type SendUsage, timeoutFlag } from "./send.ts";

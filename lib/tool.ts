@@ -110,12 +110,16 @@ async function run<F extends Flags>(
 }
 
 function printer(stop: AbortController): (line: string) => Promise<void> {
-  const stdout = Deno.stdout.writable.getWriter();
   const encoder = new TextEncoder();
   const terminal = Deno.stdout.isTerminal();
+  let last: Promise<void> = Promise.resolve();
+  async function write(line: string) {
+    let bytes = encoder.encode((terminal ? atTerminal(line) : line) + "\n");
+    while (bytes.length > 0) bytes = bytes.subarray(await Deno.stdout.write(bytes));
+  }
   return async (line) => {
     try {
-      await stdout.write(encoder.encode((terminal ? atTerminal(line) : line) + "\n"));
+      await (last = last.then(() => write(line)));
     } catch (error) {
       // `recv | head -1`: without a reader there is no work left, as with SIGPIPE.
       stop.abort(error);

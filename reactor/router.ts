@@ -10,6 +10,7 @@ import {
   connectMongo,
   type Log,
   runTool,
+  throughOutages,
   type Tool,
   within,
   withoutPassword,
@@ -17,6 +18,7 @@ import {
 import { parseConfig, readConfig, type RouterConfig } from "./config.ts";
 import { databaseFlags } from "./database.ts";
 import { type Journal, KEEP_SECONDS, openJournal } from "./journal/journal.ts";
+import { isFinal } from "./outage.ts";
 import { openOutput } from "./router/output.ts";
 import { feedFromQueue } from "./router/queue_input.ts";
 import { startStream, type Stream } from "./router/stream.ts";
@@ -76,9 +78,10 @@ async function route(config: RouterConfig, { flags, log, print, ...tool }: Route
   for (const { queue_name, url } of config.amqp) {
     await print(` [*] Taking events from queue ${queue_name} of ${withoutPassword(url)}`);
   }
+  const last = journal && await throughOutages(journal.last, { signal, log, isFinal });
   await print(
     journal
-      ? ` [*] Journal in ${withoutPassword(url!)}, last number ${await journal.last()}`
+      ? ` [*] Journal in ${withoutPassword(url!)}, last number ${last}`
       : " [*] No MongoDB is configured: events are neither numbered nor journaled",
   );
   await print(" [*] Routing events. To exit press CTRL+C");
@@ -95,7 +98,8 @@ async function connectJournal(
   { stack, signal, log }: { stack: AsyncDisposableStack; signal: AbortSignal; log: Log },
 ): Promise<Journal> {
   const mongo = stack.use(await connectMongo({ url, signal, log }));
-  return await openJournal(mongo.client.db(database.name), { keep, log });
+  const db = mongo.client.db(database.name);
+  return await throughOutages(() => openJournal(db, { keep, log }), { signal, log, isFinal });
 }
 
 async function feedAll(

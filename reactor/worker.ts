@@ -3,12 +3,15 @@
  * Execute the handlers of events: claim tasks, run them, write their results.
  *
  * Run: `deno task worker --event-handlers DIR`, as many of them as the work needs, on as many machines.
+ *
+ * It may run and read anything, and see every variable: what its handlers need stands in event-handlers.json, not here.
  * @module
  */
 import { hostname } from "node:os";
-import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
+import { numberFlag, runTool, textFlag, throughOutages, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
 import { createDrivers } from "./handlers/drivers.ts";
+import { isFinal } from "./outage.ts";
 import { openCollections } from "./queue/collections.ts";
 import type { EndedAttempt } from "./queue/task.ts";
 import { followWakeUps } from "./queue/wake_ups.ts";
@@ -59,7 +62,10 @@ A handler of the driver func has the permissions of its entry; those of this pro
     throw new UsageError(`--event-handlers: cannot use '${flags.eventHandlers}': ${error.message}`);
   });
   await using database = await openDatabase(tool);
-  const collections = await openCollections(database.db, database.resultsName);
+  const collections = await throughOutages(
+    () => openCollections(database.db, database.resultsName),
+    { signal, log, isFinal },
+  );
   const queue = openWorkerQueue(collections, {
     worker: `${hostname()}:${Deno.pid}`,
     lease: flags.lease * 1000,

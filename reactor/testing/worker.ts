@@ -52,10 +52,14 @@ export async function setup(files: Record<string, string> = {}) {
     /** Writes an executable file into the directory of handlers. */
     write,
     /** Starts a worker and waits until it is ready. */
-    async worker(args: string[] = [], url = mongoUrl): Promise<Running> {
+    async worker(
+      args: string[] = [],
+      url = mongoUrl,
+      env: Record<string, string> = {},
+    ): Promise<Running> {
       const folders = ["-c", config, "--event-handlers", `${directory}/handlers`];
       const worker = owned.use(
-        startTool("reactor", "worker", [...folders, ...args], { MONGO_URL: url }),
+        startTool("reactor", "worker", [...folders, ...args], { ...env, MONGO_URL: url }),
       );
       await worker.seen(/Waiting for tasks/);
       return worker;
