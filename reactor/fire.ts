@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env=LOG_LEVEL
 /**
  * Fire one event at the router.
  *

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=LOG_LEVEL,AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Take events from several inputs, number and journal them, and publish them on one stream.
  *
@@ -8,6 +8,7 @@
 import {
   connectBroker,
   connectMongo,
+  deadLetterQueue,
   type Log,
   runTool,
   throughOutages,
@@ -32,7 +33,7 @@ type RouterTool = Tool<typeof databaseFlags>;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
-  notes: "Events of AMQP feeds that cannot be used: queue <queue_name>.dlq",
+  notes: `Dead-letter queue of each AMQP feed: ${deadLetterQueue("<queue_name>")}`,
   flags: { ...databaseFlags, config: { ...databaseFlags.config, about: "configuration file" } },
   endsByItself: true,
 }, async (tool) => {

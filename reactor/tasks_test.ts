@@ -71,7 +71,7 @@ Deno.test("tasks refuses what it cannot do", async () => {
   await using test = await setup();
   const cases: [string[], number, RegExp][] = [
     [["lst"], 2, /unknown command 'lst'/],
-    [["list", "--yes"], 2, /'list' takes no --yes/],
+    [["list", "--yes"], 2, /unknown option '--yes'/],
     [["list", "--status", "odd"], 2, /expected pending, running, done, failed/],
     [["retry", "--status", "running"], 2, /Cannot retry/],
     [["retry", "--id", "x"], 1, /There is no task 'x' that is failed/],
