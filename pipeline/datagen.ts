@@ -11,7 +11,7 @@ import { objectApi } from "./datagen/api.ts";
 import { openObjectStore } from "./datagen/object_store.ts";
 import { storedMessage } from "./event.ts";
 import { watchBroker } from "./service/broker_state.ts";
-import { httpFlags, serve } from "./service/http.ts";
+import { httpFlags, serve } from "@event-sink/lib/http";
 import { publishOutbox } from "./service/outbox.ts";
 import { declare } from "./topology.ts";
 

@@ -15,7 +15,7 @@ import {
 } from "@event-sink/lib";
 import { type Event, eventOf, eventTypes } from "./event.ts";
 import { watchBroker } from "./service/broker_state.ts";
-import { httpFlags, serve } from "./service/http.ts";
+import { httpFlags, serve } from "@event-sink/lib/http";
 import { cachedByCost, statisticsApi } from "./statistics/api.ts";
 import { createMetrics } from "./statistics/metrics.ts";
 import { openStatisticsStore } from "./statistics/store.ts";

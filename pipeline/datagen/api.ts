@@ -10,7 +10,7 @@ import { HTTPException } from "hono/http-exception";
 import { createEvent, type PipelineObject } from "../event.ts";
 import { parseExactly } from "../json.ts";
 import type { BrokerState } from "../service/broker_state.ts";
-import { createApp, type HttpConfiguration } from "../service/http.ts";
+import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
 import { type Traced, traced, traceparent } from "../trace.ts";
 import type { ObjectStore } from "./object_store.ts";
 

@@ -9,7 +9,7 @@ import { streamSSE } from "hono/streaming";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import type { BrokerState } from "../service/broker_state.ts";
-import { createApp, type HttpConfiguration } from "../service/http.ts";
+import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
 import pageStyle from "./page/page.css" with { type: "text" };
 import page from "./page/page.html" with { type: "text" };
 import pageScript from "./page/page.js" with { type: "text" };

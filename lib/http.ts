@@ -1,5 +1,5 @@
 /**
- * A service's HTTP server.
+ * A tool's HTTP server. Apart from `mod.ts`, as most tools have none: `@event-sink/lib/http`.
  *
  * On Node's server, as `Deno.serve` has no time limits for what a client sends (https://github.com/denoland/deno/issues/3515) and ends when file
  * descriptors run out.
@@ -7,12 +7,15 @@
  */
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type Log, numberFlag, pause, printable, textFlag } from "@event-sink/lib";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
+import { numberFlag, textFlag } from "./flags.ts";
 import { guard } from "./guard.ts";
+import type { Log } from "./log.ts";
+import { printable } from "./text.ts";
+import { pause } from "./wait.ts";
 
 /**
  * The flags `--host`, `--port` and `--allowed-host`.

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { eventually } from "../../lib/testing.ts";
+import { eventually } from "./testing.ts";
 import { createApp, serve } from "./http.ts";
 
 /** A server with one route, and what it logs. */
