@@ -41,9 +41,10 @@ export interface Decision {
   memory: Memory;
 }
 
-/** Share of requests that may miss the objective: when workers are added, and less when one is taken away (hysteresis). */
+/** Share of requests that may miss the objective. */
 const MAY_MISS = 0.05;
-const MAY_MISS_WITH_FEWER = 0.02;
+/** How many times the load those must be enough for that are left when a worker is taken away (hysteresis). */
+const GROWTH = 1.1;
 /** Most workers added at once: as many as there are, or so many; and taken away at once: this share, or one. */
 const LEAST_STEP_UP = 4;
 const STEP_DOWN = 0.2;
@@ -130,7 +131,8 @@ function wishOf(measured: Measurements, memory: Memory, policy: Policy) {
   const rate = isBurst ? recentRate : arrivalRate;
 
   const load = rate * service;
-  const steady = staffing(load, slack / service, MAY_MISS);
+  const { max } = policy;
+  const steady = staffing(load, slack / service, MAY_MISS, max);
   // Those that wait now are served within the time that the objective leaves, beside what arrives meanwhile.
   const drain = waiting > 0 ? Math.ceil(load + waiting * service / slack) : 0;
   const tolerated = steady - load;
@@ -144,7 +146,7 @@ function wishOf(measured: Measurements, memory: Memory, policy: Policy) {
     } workers busy${guess}`;
   return {
     workers: Math.max(steady, drains ? drain : 0),
-    enough: Math.max(staffing(load, slack / service, MAY_MISS_WITH_FEWER), drains ? drain : 0),
+    enough: Math.max(staffing(GROWTH * load, slack / service, MAY_MISS, max), drains ? drain : 0),
     reason,
     burstUntil,
   };
@@ -161,17 +163,20 @@ function slackOf({ serviceTime, serviceP95 }: Measurements, { objective }: Polic
  * formula.
  *
  * @param load arrival rate times service time: the mean number of busy workers
+ * @param most where to stop looking: one more than this means "more"
  */
-export function staffing(load: number, patience: number, share: number): number {
+export function staffing(load: number, patience: number, share: number, most: number): number {
   if (!(load > 0)) return 0;
+  if (load >= most) return most + 1;
   // Erlang's B by its recursion, so that no factorial overflows.
   let blocking = 1;
-  for (let workers = 1;; workers++) {
+  for (let workers = 1; workers <= most; workers++) {
     blocking = load * blocking / (workers + load * blocking);
     if (workers <= load) continue;
     const waits = blocking / (1 - load / workers * (1 - blocking));
     if (waits * Math.exp(-(workers - load) * patience) <= share) return workers;
   }
+  return most + 1;
 }
 
 /** Why nothing can be decided, if so. */

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { pause } from "@event-sink/lib";
+
 /** What a worker does. */
 export type WorkerState = "starting" | "idle" | "busy";
 
@@ -27,8 +29,10 @@ export async function keepStateFile(
 ): Promise<StateFile> {
   if (path === "") return { write: () => Promise.resolve(), async [Symbol.asyncDispose]() {} };
   const file = await Deno.open(path, { read: true, write: true, create: true });
-  if (!await file.tryLock(true)) {
-    throw new Error(`Cannot start: '${path}' belongs to another worker`);
+  // Whoever reads the state holds the lock for a moment.
+  for (let attempt = 1; !await file.tryLock(true); attempt++) {
+    if (attempt < 10) await pause(50);
+    else throw new Error(`Cannot start: '${path}' belongs to another worker`);
   }
   const timer = setInterval(() => Deno.stat(path).catch(removed), INTERVAL);
   return {

@@ -1,0 +1,153 @@
+/**
+ * The monitor's HTTP interface: JSON, Prometheus' text format, a live page.
+ * @module
+ */
+import type { Log } from "@event-sink/lib";
+import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
+import type { Hono } from "hono";
+import { secureHeaders } from "hono/secure-headers";
+import { streamSSE } from "hono/streaming";
+import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
+import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
+import type { Apps } from "./apps.ts";
+import pageStyle from "./page/page.css" with { type: "text" };
+import page from "./page/page.html" with { type: "text" };
+import pageScript from "./page/page.js" with { type: "text" };
+
+/** Milliseconds that a page waits before it connects again. */
+const RETRY = 1000;
+
+const security = secureHeaders({
+  contentSecurityPolicy: {
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    styleSrc: ["'self'"],
+    connectSrc: ["'self'"],
+    imgSrc: ["data:"],
+    baseUri: ["'none'"],
+    formAction: ["'none'"],
+    frameAncestors: ["'none'"],
+  },
+  strictTransportSecurity: false, // for the proxy that adds TLS to decide
+});
+
+/** What the interface needs. */
+export interface MonitorApi {
+  apps: Apps;
+  /** Whether the queues were looked at just now. */
+  isReady: () => boolean;
+  /** Ends the live streams. */
+  signal: AbortSignal;
+  /** Address, and the names that requests may use. */
+  http: HttpConfiguration;
+  /** Is told of errors that are not the client's. */
+  log: Log;
+}
+
+/** Returns the application. */
+export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Hono {
+  const app = createApp(http, log);
+  app.use(security);
+  const state = (appId: string) => stateOf(apps, appId);
+
+  app.get("/api/apps", (context) => context.json(apps.ids().map(state)));
+  app.get("/api/apps/:app_id", (context) => {
+    const appId = context.req.param("app_id");
+    const found = state(appId);
+    if (found) return context.json(found);
+    return context.json({ error: "no such app is watched: none of its workers has reported" }, 404);
+  });
+  // Server-sent events: first `history`, an array of samples, then each `sample`.
+  app.get("/api/apps/:app_id/live", (context) =>
+    streamSSE(context, async (stream) => {
+      const appId = context.req.param("app_id")!;
+      const stopped = new Promise<void>((resolve) =>
+        signal.addEventListener("abort", () => resolve())
+      );
+      let last = -Infinity;
+      for (let event = "history"; !stream.aborted && !signal.aborted; event = "sample") {
+        const samples = apps.samples(appId) ?? [];
+        const fresh = samples.filter(({ time }) => time > last);
+        last = samples.at(-1)?.time ?? last;
+        if (event === "history") {
+          await stream.writeSSE({ event, data: JSON.stringify(fresh), retry: RETRY });
+        } else {
+          for (const sample of fresh) {
+            await stream.writeSSE({ event, data: JSON.stringify(sample) });
+          }
+        }
+        await Promise.race([apps.news(), stopped]);
+      }
+    }));
+  app.get("/healthz", (context) => context.json({ status: "alive" }));
+  app.get(
+    "/readyz",
+    (context) =>
+      isReady() ? context.json({ status: "ready" }) : context.json(
+        { error: "the queues cannot be looked at: no connection to the broker" },
+        503,
+      ),
+  );
+  app.get(
+    "/metrics",
+    (context) =>
+      context.text(metrics(apps), 200, {
+        "content-type": "text/plain; version=0.0.4; charset=utf-8",
+      }),
+  );
+
+  const text = (path: string, body: string, type: string) =>
+    app.get(
+      path,
+      (context) => context.body(body, 200, { "content-type": `${type}; charset=utf-8` }),
+    );
+  text("/", page, "text/html");
+  text("/page.css", pageStyle, "text/css");
+  text("/page.js", pageScript, "text/javascript");
+  text("/uplot.js", uPlotScript, "text/javascript");
+  text("/uplot.css", uPlotStyle, "text/css");
+  return app;
+}
+
+/** An app as JSON: numbers at the top, as KEDA's `metrics-api` trigger reads one of them by its name (`valueLocation: workers_wanted`). */
+export function stateOf(apps: Apps, appId: string) {
+  const samples = apps.samples(appId);
+  if (!samples) return undefined;
+  const last = samples.at(-1);
+  return {
+    app_id: appId,
+    workers_wanted: last?.wanted ?? 0,
+    workers: last?.workers ?? 0,
+    backlog: last ? last.waiting + last.busy : 0,
+    waiting: last?.waiting ?? 0,
+    busy: last?.busy ?? 0,
+    arrival_rate: last?.arrivalRate ?? 0,
+    service_time: last?.serviceTime ?? null,
+    response_time_p50: last?.p50 ?? null,
+    response_time_p95: last?.p95 ?? null,
+    objective: apps.policy.objective,
+    reason: last?.reason ?? "its upload queue is not there yet",
+    time: last?.time ?? null,
+  };
+}
+
+/** Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format). */
+function metrics(apps: Apps): string {
+  const states = apps.ids().map((appId) => stateOf(apps, appId)!);
+  const names = {
+    workers_wanted: "Workers that the law asks for",
+    workers: "Consumers of the upload queue",
+    waiting: "Requests that no worker has taken",
+    busy: "Uploads in hand",
+    arrival_rate: "Requests per second",
+    service_time: "Mean seconds of an upload",
+    response_time_p95: "95th percentile of the seconds from request to upload",
+  } as const;
+  return Object.entries(names).flatMap(([name, help]) => [
+    `# HELP elastic_${name} ${help}`,
+    `# TYPE elastic_${name} gauge`,
+    ...states.map((state) =>
+      `elastic_${name}{app_id="${state.app_id}"} ${state[name as keyof typeof names] ?? "NaN"}`
+    ),
+  ]).join("\n") + "\n";
+}

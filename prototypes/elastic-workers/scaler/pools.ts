@@ -1,0 +1,99 @@
+/**
+ * The pools: as many workers of each app as were asked for last.
+ * @module
+ */
+import { backoff, type Log, pause, printable } from "@event-sink/lib";
+import type { ScaleRequest } from "../message.ts";
+
+/** A worker that a driver has started, or has found. */
+export interface Worker {
+  name: string;
+  /** Undefined when the driver cannot tell. */
+  busy?: boolean;
+}
+
+/** What starts and stops workers. Dispose it when the scaler ends. */
+export interface Driver extends AsyncDisposable {
+  /** The workers of an app that take requests, or will soon. */
+  list(appId: string): Promise<Worker[]>;
+  /** Starts workers. */
+  start(appId: string, count: number): Promise<void>;
+  /** Asks workers to stop: they finish what they have in hand. */
+  stop(appId: string, workers: Worker[]): Promise<void>;
+}
+
+/** Milliseconds between two looks whether all of them live. */
+const INTERVAL = 1000;
+
+/** What keeps the pools. Dispose it to end it, and the driver. */
+export interface Pools extends AsyncDisposable {
+  /** Asks for a number of workers. */
+  want(request: ScaleRequest): void;
+}
+
+/** Keeps pools, none at first, until `signal` aborts. */
+export function createPools(
+  driver: Driver,
+  { most, signal, log, print }: {
+    most: number;
+    signal: AbortSignal;
+    log: Log;
+    print: (line: string) => Promise<void>;
+  },
+): Pools {
+  const wanted = new Map<string, { workers: number; asked: number; reason: string }>();
+  let news = Promise.withResolvers<void>();
+
+  /** Starts and stops what is missing or too much; what is there is what the driver finds, whoever started it. */
+  async function adjust(appId: string) {
+    const { workers, reason } = wanted.get(appId)!;
+    const there = await driver.list(appId);
+    const missing = workers - there.length;
+    if (missing === 0 || signal.aborted) return;
+    await print(
+      ` [x] ${appId}: ${there.length} to ${workers} workers${
+        reason === "" ? "" : `: ${printable(reason, 300)}`
+      }`,
+    );
+    if (missing > 0) return await driver.start(appId, missing);
+    const idleFirst = there.toSorted((a, b) => Number(a.busy ?? false) - Number(b.busy ?? false));
+    await driver.stop(appId, idleFirst.slice(0, -missing));
+  }
+  async function keep() {
+    const failures = new Map<string, { count: number; until: number }>();
+    while (!signal.aborted) {
+      const next = news.promise;
+      for (const appId of wanted.keys()) {
+        const failed = failures.get(appId);
+        if (failed && Date.now() < failed.until) continue;
+        try {
+          await adjust(appId);
+          failures.delete(appId);
+        } catch (error) {
+          if (signal.aborted) return;
+          const count = (failed?.count ?? 0) + 1;
+          const wait = backoff(count, { first: 1000, longest: 60_000 });
+          failures.set(appId, { count, until: Date.now() + wait });
+          log.warn(`${(error as Error).message}. Trying again in ${Math.ceil(wait / 1000)} s`);
+        }
+      }
+      await Promise.race([next, pause(INTERVAL, signal).catch(() => {})]);
+    }
+  }
+  const keeping = keep();
+  return {
+    want({ app_id, workers, reason }) {
+      const asked = wanted.get(app_id)?.asked;
+      if (workers > most && asked !== workers) {
+        log.warn(`${app_id} asks for ${workers} workers; --most allows ${most}`);
+      }
+      wanted.set(app_id, { workers: Math.min(workers, most), asked: workers, reason });
+      news.resolve();
+      news = Promise.withResolvers();
+    },
+    async [Symbol.asyncDispose]() {
+      await keeping;
+      await driver[Symbol.asyncDispose]();
+    },
+  };
+}
