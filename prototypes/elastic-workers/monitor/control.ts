@@ -137,13 +137,13 @@ function wishOf(measured: Measurements, memory: Memory, policy: Policy) {
   const drain = waiting > 0 ? Math.ceil(load + waiting * service / slack) : 0;
   const tolerated = steady - load;
   const drains = waiting * service / slack > tolerated;
-  const reason = drains && drain >= steady
-    ? `${waiting} waiting take ${count(workers)} ${
-      workers > 0 ? seconds(waiting * service / workers) : "for ever"
-    }, the objective leaves ${seconds(slack)}${guess}`
-    : `${isBurst ? "a burst of " : ""}${rate.toFixed(2)} requests/s x ${seconds(service)} keep ${
-      load.toFixed(1)
-    } workers busy${guess}`;
+  const busy = `${isBurst ? "a burst of " : ""}${rate.toFixed(2)} requests/s x ${
+    seconds(service)
+  } keep ${load.toFixed(1)} workers busy`;
+  const backlog = `${waiting} waiting take ${count(workers)} ${
+    workers > 0 ? seconds(waiting * service / workers) : "for ever"
+  }, the objective leaves ${seconds(slack)}`;
+  const reason = `${drains && drain >= steady ? `${backlog}; ${busy}` : busy}${guess}`;
   return {
     workers: Math.max(steady, drains ? drain : 0),
     enough: Math.max(staffing(GROWTH * load, slack / service, MAY_MISS, max), drains ? drain : 0),

@@ -51,7 +51,7 @@ export async function processDriver(options: ProcessDriverOptions): Promise<Driv
       // The pipe is never written to; it ends with this process, however that ends.
       stdin: keepWorkers ? "null" : "piped",
       stdout: "null",
-      stderr: "inherit",
+      stderr: keepWorkers ? "null" : "inherit", // what a dead scaler wrote to may be gone
     }).spawn();
     children.set(name, child);
     if (keepWorkers) child.unref();

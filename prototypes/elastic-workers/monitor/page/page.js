@@ -114,6 +114,7 @@ function makePlot(section) {
     ctx.strokeStyle = colour(section, "--quiet");
     ctx.globalAlpha = 0.35;
     ctx.lineWidth = devicePixelRatio;
+    ctx.setLineDash([]);
     ctx.beginPath();
     for (const { time, changed } of points) {
       if (!changed) continue;
