@@ -16,7 +16,7 @@ const objective = 30;
 
 /** The tools' own meter and law, with the monitor's defaults. */
 const ours: Rival = ({ objective, first }) => {
-  const policy = { objective, min: 1, max: 200, window: 60, shortWindow: 10, cooldown: 60 };
+  const policy = { objective, min: 1, max: 200, window: 60, shortWindow: 10, cooldown: 30 };
   const meter = createMeter(policy);
   let memory = firstMemory(first, policy, 0);
   return {
@@ -27,6 +27,7 @@ const ours: Rival = ({ objective, first }) => {
     decide({ time, waiting, workers }) {
       meter.observed(waiting, workers, time);
       ({ memory } = decide(meter.measure(time), memory, policy));
+      meter.asked(memory.workers, time);
       return memory.workers;
     },
   };

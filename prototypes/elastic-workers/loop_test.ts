@@ -154,7 +154,8 @@ Deno.test("a scaler that dies and returns finds its workers again and starts no 
   const first = test.start("scaler", ...args);
   await first.seen(/Waiting for scale requests/);
   test.send(queues.scale, { app_id: appId, workers: 2 });
-  await first.seen(/: 0 to 2 workers/);
+  await eventually(() => assert.equal([...Deno.readDirSync(directory)].length, 2));
+  await test.counts(queues.scale, 0);
   first.kill("SIGKILL"); // while they start
   await first.ended();
   const second = test.start("scaler", ...args);

@@ -69,7 +69,7 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
       max: 3600,
     }),
     cooldown: numberFlag("seconds after a change before a worker is taken away", {
-      default: 60,
+      default: 30,
       max: 86_400,
     }),
     interval: numberFlag("seconds between two decisions", { default: 1, min: 0.1, max: 60 }),

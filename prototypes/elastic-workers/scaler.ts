@@ -10,15 +10,50 @@ import {
   connectBroker,
   consume,
   deadLetterQueue,
+  type Log,
   numberFlag,
   runTool,
   switchFlag,
   textFlag,
+  UsageError,
+  type Values,
 } from "@event-sink/lib";
 import { scaleRequestOf } from "./message.ts";
+import { dockerDriver } from "./scaler/docker.ts";
+import { kubernetesDriver } from "./scaler/kubernetes.ts";
 import { createPools, type Driver } from "./scaler/pools.ts";
 import { processDriver } from "./scaler/process.ts";
 import { declareAsItIs, reportQueueFlag, scaleQueueFlag, uploadQueueFlag } from "./topology.ts";
+
+const driverFlags = {
+  driver: textFlag("what a worker is: process, docker or kubernetes", {
+    value: "NAME",
+    default: "process",
+    parse: parseDriver,
+  }),
+  stateDirectory: textFlag("process: directory of the workers' state files", {
+    value: "DIR",
+    default: ".data/elastic-workers",
+  }),
+  image: textFlag("docker: image whose entry point is the worker", {
+    value: "NAME",
+    default: "<app_id>_worker_container/dst2018:0.1",
+  }),
+  dockerSocket: textFlag("docker: the daemon's socket", {
+    value: "FILE",
+    default: "/var/run/docker.sock",
+  }),
+  network: textFlag("docker: network of the containers", { value: "NAME", default: "bridge" }),
+  deployment: textFlag("kubernetes: deployment whose replicas are the workers", {
+    value: "NAME",
+    default: "<app_id>-worker",
+  }),
+  serviceAccount: textFlag("kubernetes: directory of token, ca.crt and namespace", {
+    value: "DIR",
+    default: "/var/run/secrets/kubernetes.io/serviceaccount",
+  }),
+  keepWorkers: switchFlag("process: the workers outlive the scaler, and the next one finds them"),
+};
 
 await runTool(import.meta, {
   about: "Start and stop workers as scale requests ask for.",
@@ -30,33 +65,17 @@ Words after -- are further arguments of every worker: scaler -- --upload-time 2-
     uploadQueuename: uploadQueueFlag,
     reportQueuename: reportQueueFlag,
     scaleQueuename: scaleQueueFlag,
-    driver: textFlag("what a worker is: process", {
-      value: "NAME",
-      default: "process",
-      parse: parseDriver,
-    }),
     most: numberFlag("workers of an app at most, whatever is asked for", {
       default: 100,
       max: 10_000,
       whole: true,
     }),
-    stateDirectory: textFlag("process: directory of the workers' state files", {
-      value: "DIR",
-      default: ".data/elastic-workers",
-    }),
-    keepWorkers: switchFlag("process: the workers outlive the scaler, and the next one finds them"),
+    ...driverFlags,
   },
 }, async ({ flags, words, signal, log, print }) => {
-  const driver: Driver = await processDriver({
-    ...flags,
-    directory: flags.stateDirectory,
-    arguments: [
-      ...["--upload-queuename", flags.uploadQueuename],
-      ...["--report-queuename", flags.reportQueuename],
-      ...words,
-    ],
-    log,
-  });
+  const args = ["--upload-queuename", flags.uploadQueuename]
+    .concat("--report-queuename", flags.reportQueuename, words);
+  const driver = await createDriver(flags, args, log);
   await using pools = createPools(driver, { most: flags.most, signal, log, print });
   await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
   const declare = declareAsItIs(broker.createChannel, log);
@@ -65,10 +84,31 @@ Words after -- are further arguments of every worker: scaler -- --upload-time 2-
     declare: () => declare(flags.scaleQueuename),
     signal,
     ready: () => print(" [*] Waiting for scale requests. To exit press CTRL+C"),
-  }, (message) => pools.want(scaleRequestOf(message)));
+  }, (message) => pools.want(scaleRequestOf(message), message.properties.timestamp));
 });
 
+function createDriver(
+  flags: Values<typeof driverFlags> & { amqpUrl: string },
+  args: string[],
+  log: Log,
+): Driver | Promise<Driver> {
+  if (flags.driver === "docker") {
+    return dockerDriver({ ...flags, socket: flags.dockerSocket, arguments: args });
+  }
+  if (flags.driver === "kubernetes") {
+    const name = Deno.env.get("KUBERNETES_SERVICE_HOST");
+    if (!name) {
+      throw new UsageError(
+        "--driver kubernetes: this is no pod, KUBERNETES_SERVICE_HOST is not set",
+      );
+    }
+    const host = `${name}:${Deno.env.get("KUBERNETES_SERVICE_PORT") ?? "443"}`;
+    return kubernetesDriver({ ...flags, host });
+  }
+  return processDriver({ ...flags, directory: flags.stateDirectory, arguments: args, log });
+}
+
 function parseDriver(text: string): string {
-  if (text === "process") return text;
+  if (["process", "docker", "kubernetes"].includes(text)) return text;
   throw new TypeError(`expected process, docker or kubernetes, not '${text}'`);
 }

@@ -89,6 +89,7 @@ export function createApps(policy: Policy & { log: Log }) {
       const before = app.memory.workers;
       const { workers, reason, memory } = decide(measured, app.memory, policy);
       app.memory = memory;
+      app.meter.asked(workers, time);
       const changed = workers !== before;
       app.samples.push({ ...measured, wanted: workers, reason, changed });
       if (app.samples.length > KEPT) app.samples.shift();

@@ -47,7 +47,7 @@ const MAY_MISS = 0.05;
 const GROWTH = 1.1;
 /** Most workers added at once: as many as there are, or so many; and taken away at once: this share, or one. */
 const LEAST_STEP_UP = 4;
-const STEP_DOWN = 0.2;
+const STEP_DOWN = 1 / 3;
 /** Standard deviations of a Poisson process above which arrivals are a burst and not chance. */
 const SIGNIFICANT = 3;
 
@@ -133,10 +133,12 @@ function wishOf(measured: Measurements, memory: Memory, policy: Policy) {
   const load = rate * service;
   const { max } = policy;
   const steady = staffing(load, slack / service, MAY_MISS, max);
-  // Those that wait now are served within the time that the objective leaves, beside what arrives meanwhile.
-  const drain = waiting > 0 ? Math.ceil(load + waiting * service / slack) : 0;
+  // Those that wait now are served within the time that the objective leaves, beside what arrives meanwhile. Where workers take longer to come
+  // than that, those that wait are late whatever is done, and more workers than drain it in that time would come for little work.
+  const within = Math.max(slack, measured.startTime);
+  const drain = waiting > 0 ? Math.ceil(load + waiting * service / within) : 0;
   const tolerated = steady - load;
-  const drains = waiting * service / slack > tolerated;
+  const drains = waiting * service / within > tolerated;
   const busy = `${isBurst ? "a burst of " : ""}${rate.toFixed(2)} requests/s x ${
     seconds(service)
   } keep ${load.toFixed(1)} workers busy`;

@@ -28,6 +28,8 @@ export interface Measurements {
   /** Seconds from request to the upload's end, of the reports in the window; undefined when there is none. */
   p50?: number;
   p95?: number;
+  /** Seconds that workers took to come the last time that more were asked for; 0 when that is not known. */
+  startTime: number;
   /** Reports in the window. */
   finished: number;
   /** Seconds since the last report, since the first look when there was none. */
@@ -44,6 +46,8 @@ export interface Meter {
   reported(report: ReportedTimes, time: number, past?: boolean): boolean;
   /** What a passive declare says: messages ready, and consumers. */
   observed(waiting: number, workers: number, time: number): void;
+  /** So many workers are asked for. */
+  asked(workers: number, time: number): void;
   /** What is known now. */
   measure(time: number): Measurements;
 }
@@ -79,6 +83,9 @@ export function createMeter({ window, shortWindow }: Windows): Meter {
   let waiting = 0;
   let workers = 0;
   let first: number | undefined;
+  let startTime = 0;
+  /** Workers that are waited for, and since when. */
+  let expected: { workers: number; since: number } | undefined;
   let lastReport: number | undefined;
 
   /** Arrivals per second of the last `seconds`, of what was watched when that is less. */
@@ -130,6 +137,13 @@ export function createMeter({ window, shortWindow }: Windows): Meter {
       waiting = ready;
       workers = consumers;
       looks.push({ time, arrived: begun + ready });
+      if (!expected || consumers < expected.workers) return;
+      startTime = time - expected.since;
+      expected = undefined;
+    },
+    asked(wanted, time) {
+      if (wanted > workers) expected ??= { workers: wanted, since: time };
+      else expected = undefined;
     },
     measure(time) {
       forget(time);
@@ -152,6 +166,7 @@ export function createMeter({ window, shortWindow }: Windows): Meter {
         serviceP95: percentile(uploads, 0.95) ?? mean,
         p50: percentile(times, 0.5),
         p95: percentile(times, 0.95),
+        startTime,
         finished,
         silence: time - (lastReport ?? first ?? time),
         watched: time - (first ?? time),

@@ -27,8 +27,8 @@ const INTERVAL = 1000;
 
 /** What keeps the pools. Dispose it to end it, and the driver. */
 export interface Pools extends AsyncDisposable {
-  /** Asks for a number of workers. */
-  want(request: ScaleRequest): void;
+  /** Asks for a number of workers; one that was published (seconds) before the last one has been overtaken and is ignored. */
+  want(request: ScaleRequest, published?: number): void;
 }
 
 /** Keeps pools, none at first, until `signal` aborts. */
@@ -41,7 +41,10 @@ export function createPools(
     print: (line: string) => Promise<void>;
   },
 ): Pools {
-  const wanted = new Map<string, { workers: number; asked: number; reason: string }>();
+  const wanted = new Map<
+    string,
+    { workers: number; asked: number; reason: string; published: number }
+  >();
   let news = Promise.withResolvers<void>();
 
   /** Starts and stops what is missing or too much; what is there is what the driver finds, whoever started it. */
@@ -82,12 +85,18 @@ export function createPools(
   }
   const keeping = keep();
   return {
-    want({ app_id, workers, reason }) {
-      const asked = wanted.get(app_id)?.asked;
+    want({ app_id, workers, reason }, published = Infinity) {
+      const { asked, published: last = 0 } = wanted.get(app_id) ?? {};
+      if (published < last) return;
       if (workers > most && asked !== workers) {
         log.warn(`${app_id} asks for ${workers} workers; --most allows ${most}`);
       }
-      wanted.set(app_id, { workers: Math.min(workers, most), asked: workers, reason });
+      wanted.set(app_id, {
+        workers: Math.min(workers, most),
+        asked: workers,
+        reason,
+        published: published === Infinity ? last : published,
+      });
       news.resolve();
       news = Promise.withResolvers();
     },
