@@ -39,7 +39,9 @@ const STARTED_EXPIRES = 600_000;
 
 await runTool(import.meta, {
   about: "Watch apps, decide how many workers each should have, and ask the scaler for them.",
-  notes: `Dead-letter queue: ${deadLetterQueue("<report queue>")}
+  notes: `Dead-letter queue: ${deadLetterQueue("<report queue>")}, such as ${
+    deadLetterQueue("DSTREPORT")
+  }
 With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /metrics (Prometheus)`,
   flags: {
     amqpUrl: amqpUrlFlag,

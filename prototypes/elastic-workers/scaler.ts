@@ -57,7 +57,9 @@ const driverFlags = {
 
 await runTool(import.meta, {
   about: "Start and stop workers as scale requests ask for.",
-  notes: `Dead-letter queue: ${deadLetterQueue("<scale queue>")}
+  notes: `Dead-letter queue: ${deadLetterQueue("<scale queue>")}, such as ${
+    deadLetterQueue("DSTSCALE")
+  }
 Words after -- are further arguments of every worker: scaler -- --upload-time 2-5`,
   arguments: "[arguments...]",
   flags: {

@@ -31,7 +31,9 @@ import { keepStateFile, stdinEnded } from "./worker/state_file.ts";
 
 await runTool(import.meta, {
   about: "Do the uploads of an app, one at a time, and report how long each took.",
-  notes: `Dead-letter queue: ${deadLetterQueue("<app_id>_upload")}
+  notes: `Dead-letter queue: ${deadLetterQueue("<app_id>_upload")}, such as ${
+    deadLetterQueue("e123456_upload")
+  }
 SIGTERM: takes no more uploads, finishes the one in hand, exits`,
   flags: {
     amqpUrl: amqpUrlFlag,

@@ -88,7 +88,7 @@ Deno.test("worker that does not finish within --stop-limit ends with 1, and its 
   worker.kill("SIGTERM");
   const { code, stderr } = await worker.ended();
   assert.equal(code, 1);
-  assert.match(stderr, /Cannot stop within 0\.2 s: still working on 1 message of/);
+  assert.match(stderr, /Cannot stop within 0\.2 s: still working on 1 messages? of/);
   await test.worker("--upload-time", "0");
   assert.equal((await test.report()).id, "long");
 });

@@ -46,6 +46,10 @@ export async function kubernetesDriver(options: KubernetesDriverOptions): Promis
       },
       body: replicas === undefined ? undefined : JSON.stringify({ spec: { replicas } }),
       signal: AbortSignal.timeout(ANSWER_LIMIT),
+    }).catch((error) => {
+      throw new Error(
+        `Cannot reach the Kubernetes API at ${host}: ${error.cause ?? error.message}`,
+      );
     });
     const body = await answer.json().catch(() => ({}));
     if (answer.ok) return Number(body.spec?.replicas ?? 0);
