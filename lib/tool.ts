@@ -35,7 +35,7 @@ export interface ToolUsage<F extends Flags> extends Omit<Usage<F>, "name"> {
 }
 
 /** Time that a cancelled tool has to finish what it holds unless it says otherwise, in seconds. */
-const STOP_LIMIT = 10;
+const SHUTDOWN_LIMIT = 10;
 
 /** Milliseconds within which two signals are one: at a terminal a Ctrl-C reaches the tool twice, directly and by way of `deno task`. */
 const ONE_KEY_PRESS = 200;
@@ -71,7 +71,7 @@ export async function runTool<F extends Flags>(
   }
   await written();
   // libzmq sends what it still holds when the process ends by itself, but not when it exits.
-  if (usage.endsByItself) Deno.unrefTimer(setTimeout(() => Deno.exit(0), STOP_LIMIT * 1000));
+  if (usage.endsByItself) Deno.unrefTimer(setTimeout(() => Deno.exit(0), SHUTDOWN_LIMIT * 1000));
   else Deno.exit(0);
 }
 
@@ -92,7 +92,7 @@ async function run<F extends Flags>(
   const log = createLog({ name, level: flags.logLevel, format: flags.logFormat });
   verbose = flags.logLevel === "debug";
   written = log.written;
-  stopOnSignals(stop, usage.stopLimit?.(flags) ?? STOP_LIMIT, log);
+  stopOnSignals(stop, usage.stopLimit?.(flags) ?? SHUTDOWN_LIMIT, log);
   globalThis.addEventListener("error", (event) => exit(event.error));
   globalThis.addEventListener("unhandledrejection", (event) => exit(event.reason));
   let failure: { error: unknown } | undefined;
