@@ -35,7 +35,7 @@ async function makeImage(name: string, directory: string): Promise<void> {
   await run("tar", [
     ...["-chf", tar, "--transform", `s#^${cache}#cache/npm#`],
     ...["--transform", `s#^${deno}#bin/deno#`, "--transform", `s#^${root}#app/#`],
-    ...["--exclude", "node_modules", "--exclude", ".git", "-P", "--transform", "s#^/##"],
+    ...["--exclude", `${root}node_modules`, "-P", "--transform", "s#^/##"],
     ...[deno, ...libraries, cache, ...files],
   ]);
   const entry = ["/bin/deno", "run", "--cached-only", "--no-prompt", "--allow-net", "--allow-read"]
