@@ -27,6 +27,7 @@ import {
   uploadQueueFlag,
 } from "./topology.ts";
 import { parseUploadTimes, simulatedUpload } from "./worker/simulation.ts";
+import { transfer } from "./worker/transfer.ts";
 import { keepStateFile, stdinEnded } from "./worker/state_file.ts";
 
 await runTool(import.meta, {
@@ -44,6 +45,20 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
       "seconds that a simulated upload takes, also for each type: video=2-20,pdf=1-3,5-10",
       { value: "MIN-MAX", default: "30-60", parse: (text) => (parseUploadTimes(text), text) },
     ),
+    target: textFlag(
+      "upload what uri names, in place of the simulation: to this directory, or with PUT below this http(s) URL",
+      { value: "DIR", default: "" },
+    ),
+    source: textFlag("with --target: directory of the files that file: URIs may name", {
+      value: "DIR",
+      default: "",
+    }),
+    sizeLimit: numberFlag("with --target: most bytes of a file", { default: 1e9, min: 1 }),
+    timeLimit: numberFlag("with --target: most seconds of an upload", {
+      default: 600,
+      min: 0.1,
+      max: 1700,
+    }),
     name: textFlag("name of this worker in its reports", {
       default: `worker-${crypto.randomUUID().slice(0, 8)}`,
     }),
@@ -59,7 +74,9 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
   },
   stopLimit: ({ stopLimit }) => stopLimit,
 }, async ({ flags, log, print, ...tool }) => {
-  const upload = simulatedUpload(parseUploadTimes(flags.uploadTime));
+  const upload = flags.target === ""
+    ? simulatedUpload(parseUploadTimes(flags.uploadTime))
+    : await transfer(flags);
   const dismissed = new AbortController();
   const signal = AbortSignal.any([tool.signal, dismissed.signal]);
   const dismiss = () => dismissed.abort();
