@@ -227,7 +227,9 @@ export function startTool(
   env: Record<string, string> = {},
 ): Running {
   const { tasks } = JSON.parse(Deno.readTextFileSync(`${root}${folder}/deno.json`));
-  const [deno, ...words] = (tasks[task] as string).split(" ");
+  // What the task's shell would fill in is the path of this very Deno.
+  const command = (tasks[task] as string).replace(/\$\(deno eval -p '[^']*'\)/, Deno.execPath());
+  const [deno, ...words] = command.split(" ");
   assert.equal(deno, "deno");
   return start([...words, ...args], { cwd: root + folder, env });
 }

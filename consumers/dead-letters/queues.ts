@@ -6,7 +6,7 @@ export const queues = {
   "hello.dlq": "prototypes/send-recv",
   "task_queue.dlq": "prototypes/worker-queue",
   "logs.default.dlq": "prototypes/fanout-exchange",
-  "e123456_upload.dlq": "prototypes/elastic-workers, worker of the app e123456",
+  "e123456_upload.dlq": "prototypes/elastic-workers, worker",
   "DSTREPORT.dlq": "prototypes/elastic-workers, monitor",
   "DSTREPORT_started.dlq": "prototypes/elastic-workers, monitor",
   "DSTSCALE.dlq": "prototypes/elastic-workers, scaler",

@@ -41,7 +41,7 @@ await runTool(import.meta, {
   about: "Watch apps, decide how many workers each should have, and ask the scaler for them.",
   notes: `Dead-letter queue: ${deadLetterQueue("<report queue>")}, such as ${
     deadLetterQueue("DSTREPORT")
-  }
+  } and ${deadLetterQueue(startedQueue("DSTREPORT"))}
 With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /metrics (Prometheus)`,
   flags: {
     amqpUrl: amqpUrlFlag,

@@ -6,22 +6,12 @@ import { Buffer } from "node:buffer";
 import {
   connectProbe,
   eventually,
-  root,
   type Running,
-  start,
   startServers,
+  startTool,
   unique,
 } from "../../../lib/testing.ts";
 import type { Report } from "../message.ts";
-
-const folder = `${root}prototypes/elastic-workers`;
-
-/** The arguments of a task's `deno`; what its shell would fill in is the path of this very Deno. */
-function command(tool: ToolName): string[] {
-  const { tasks } = JSON.parse(Deno.readTextFileSync(`${folder}/deno.json`));
-  const filled = tasks[tool].replace(/\$\(deno eval -p '[^']*'\)/, Deno.execPath());
-  return filled.split(" ").slice(1);
-}
 
 /** A tool by the name of its task. */
 export type ToolName = "publisher" | "worker" | "monitor" | "scaler";
@@ -56,9 +46,8 @@ export async function setup(name: string) {
     /** Starts a tool with the names of this test. */
     start: (tool: ToolName, ...args: string[]): Running =>
       owned.use(
-        start([...command(tool), ...named[tool], ...args], {
-          cwd: folder,
-          env: { AMQP_URL: amqpUrl },
+        startTool("prototypes/elastic-workers", tool, [...named[tool], ...args], {
+          AMQP_URL: amqpUrl,
         }),
       ),
     /** Starts a worker and waits until it is ready. */
