@@ -234,10 +234,12 @@ async function* until(signal: AbortSignal, all: AsyncGenerator<Uint8Array>) {
 async function openOutput(path: string): Promise<(line: Uint8Array) => Promise<void>> {
   try {
     const file = await Deno.open(path, { write: true, create: true, truncate: true });
-    const writer = file.writable.getWriter();
     return async (line) => {
-      await writer.write(line);
-      await writer.write(new Uint8Array([10]));
+      let rest = new Uint8Array(line.length + 1);
+      rest.set(line);
+      rest[line.length] = 10;
+      // Not by file.writable, which holds back what the end of the process then loses.
+      while (rest.length > 0) rest = rest.subarray(await file.write(rest));
     };
   } catch (error) {
     const elsewhere = error instanceof Deno.errors.NotCapable;

@@ -369,6 +369,30 @@ Deno.test("send --file names the lines that were not sent when the broker goes a
   );
 });
 
+Deno.test("send --unsent keeps the lines that were not sent, those it has not come to included", async () => {
+  await using test = await setup();
+  await test.bind();
+  const name = await Deno.makeTempFile({ dir: `${root}consumers/echo`, prefix: ".unsent-" });
+  const lines = Array.from({ length: 50 }, (_, n) => `${n + 1}\n`);
+  await Deno.writeTextFile(`${name}.in`, lines.join(""));
+  try {
+    const args = ["--rate", "20", "--timeout", "1", "--unsent", name];
+    const send = test.send("--file", `${name}.in`, ...args);
+    await eventually(async () => {
+      const { content } = await test.probe.take(test.queue);
+      assert.equal(content.toString(), "1"); // other tests' events come this way too
+    });
+    test.cable.cut("down");
+    const { code, stdout } = await send.ended();
+    assert.equal(code, 1);
+    const sent = Number(/Sent (\d+) messages? in/.exec(stdout)![1]);
+    assert(sent < 50, stdout);
+    assert.equal(await Deno.readTextFile(name), lines.slice(sent).join(""));
+  } finally {
+    for (const file of [name, `${name}.in`]) await Deno.remove(file);
+  }
+});
+
 Deno.test("send --file survives a broker that goes away in the middle: what it reports as sent has arrived", async () => {
   await using test = await setup();
   await test.bind();
