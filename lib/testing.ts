@@ -101,16 +101,27 @@ export interface Cable extends AsyncDisposable {
   plug(): void;
   /** Holds back what either side sends from now on, as a server that hangs does. */
   freeze(): void;
+  /** Does so on the connections of now only: they are half-open, and whoever connects again gets through. */
+  silence(): void;
 }
 
-/** Puts a cable in front of a server's URL. */
-export function layCable(serverUrl: string): Cable {
+/** What the bytes of one connection go through, from the client to the server. */
+export type Passage = TransformStream<Uint8Array, Uint8Array>;
+
+/**
+ * Puts a cable in front of a server's URL.
+ *
+ * @param passage called for each connection
+ */
+export function layCable(serverUrl: string, passage = () => new TransformStream()): Cable {
   const url = new URL(serverUrl);
   const hostname = url.hostname;
   const port = Number(url.port) || (url.protocol === "mongodb:" ? 27017 : 5672);
   let open = new Set<Deno.Conn>();
   let down = false;
-  let frozen = Promise.resolve();
+  let count = 0;
+  /** Connections are numbered: those below are held back. */
+  let frozen = 0;
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   url.host = `127.0.0.1:${(listener.addr as Deno.NetAddr).port}`;
 
@@ -121,15 +132,18 @@ export function layCable(serverUrl: string): Cable {
     }
   })();
   async function relay(near: Deno.Conn) {
+    const number = count++;
     open.add(near);
     try {
       const far = await Deno.connect({ hostname, port });
       open.add(far);
-      const thaw = () =>
-        new TransformStream({ transform: (chunk, out) => frozen.then(() => out.enqueue(chunk)) });
+      const held = () =>
+        new TransformStream<Uint8Array, Uint8Array>({
+          transform: (chunk, out) => number < frozen ? new Promise(() => {}) : out.enqueue(chunk),
+        });
       const ends = [
-        near.readable.pipeThrough(thaw()).pipeTo(far.writable),
-        far.readable.pipeThrough(thaw()).pipeTo(near.writable),
+        near.readable.pipeThrough(held()).pipeThrough(passage()).pipeTo(far.writable),
+        far.readable.pipeThrough(held()).pipeTo(near.writable),
       ];
       await Promise.allSettled(ends);
     } catch {
@@ -155,7 +169,10 @@ export function layCable(serverUrl: string): Cable {
       down = false;
     },
     freeze() {
-      frozen = new Promise(() => {});
+      frozen = Infinity;
+    },
+    silence() {
+      frozen = count;
     },
     // deno-lint-ignore require-await
     async [Symbol.asyncDispose]() {
@@ -168,6 +185,8 @@ export function layCable(serverUrl: string): Cable {
 /** A tool that runs as a process of its own. */
 export interface Running extends AsyncDisposable {
   readonly pid: number;
+  /** Resolves when it has ended. */
+  readonly status: Promise<Deno.CommandStatus>;
   /** What it has written so far. */
   readonly output: { stdout: string; stderr: string };
   /** Waits until stdout or stderr has a match. */
@@ -254,6 +273,7 @@ export function start(
   }
   return {
     pid: child.pid,
+    status,
     output,
     async seen(pattern) {
       const end = Date.now() + 30_000;

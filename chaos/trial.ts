@@ -1,0 +1,118 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-read --allow-write --allow-run --allow-sys
+/**
+ * A trial under faults that a seed determines: processes are killed and stopped, connections cut and half-open, channels broken, queues deleted,
+ * while work flows through the sink, the pipeline and the reactor. It asserts that nothing is lost, nothing comes out twice and nothing stalls.
+ *
+ * Run: `deno task chaos --seed 1 --minutes 2`.
+ * @module
+ */
+import { numberFlag, runTool, textFlag } from "@event-sink/lib";
+import { faults, numbers } from "./faults.ts";
+import { startPipeline } from "./pipeline.ts";
+import { startReactor } from "./reactor.ts";
+import { createRounds } from "./rounds.ts";
+import { startServers } from "./servers.ts";
+import { startSink } from "./sink.ts";
+import { createWorld, type System, type World } from "./world.ts";
+
+/** Faults of a round; then all must flow again. */
+const ROUND = 20;
+/** Minutes, when neither they nor a number of faults is given. */
+const MINUTES = 2;
+
+const starts: Record<string, (world: World) => System | Promise<System>> = {
+  sink: startSink,
+  pipeline: startPipeline,
+  reactor: startReactor,
+};
+
+const optional = { default: undefined as number | undefined };
+const flags = {
+  seed: {
+    ...numberFlag("which faults, when and where; by chance when not given", {
+      default: 0,
+      whole: true,
+      max: 2 ** 32 - 1,
+    }),
+    ...optional,
+  },
+  faults: {
+    ...numberFlag("how many; as many as there is time for when not given", {
+      default: 1,
+      min: 1,
+      whole: true,
+    }),
+    ...optional,
+  },
+  minutes: {
+    ...numberFlag(`time for faults; ${MINUTES} when neither this nor --faults is given`, {
+      default: MINUTES,
+      min: 0.1,
+    }),
+    ...optional,
+  },
+  on: textFlag(
+    "embedded, rabbitmq (a node of its own), or the URL of a broker's virtual host for this alone: that is not killed",
+    { value: "BROKER", default: "embedded" },
+  ),
+  system: {
+    ...textFlag("sink, pipeline, reactor or all", { default: "all" }),
+    parse(text: string) {
+      if (text === "all" || text in starts) return text;
+      throw new TypeError(`expected all, ${Object.keys(starts).join(", ")}, not '${text}'`);
+    },
+  },
+};
+
+await runTool(import.meta, {
+  about: "Try the systems under faults, and check that nothing is lost, doubled or stalled.",
+  flags,
+}, async ({ flags, log, print, signal }) => {
+  const seed = flags.seed ?? Math.floor(Math.random() * 2 ** 32);
+  const most = flags.faults ?? Infinity;
+  const minutes = flags.minutes ?? (flags.faults === undefined ? MINUTES : Infinity);
+  const started = performance.now();
+  function say(text: string) {
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    return print(`${seconds.padStart(7)} s  ${text}`);
+  }
+  const violations: string[] = [];
+  function violated(what: string) {
+    violations.push(what);
+    say(`VIOLATED: ${what}`).catch(() => {}); // a closed stdout ends it all
+  }
+  await print(` [*] Seed ${seed}, on ${flags.on}. To exit press CTRL+C`);
+  await using servers = await startServers(flags.on, { violated, log });
+  await using world = await createWorld(servers, violated);
+  const names = flags.system === "all" ? Object.keys(starts) : [flags.system];
+  const systems: System[] = [];
+  for (const name of names) systems.push(await starts[name]!(world));
+
+  const rounds = createRounds({ world, servers, systems, say, signal });
+  const random = numbers(seed);
+  const next = faults(random, rounds.targets);
+  const end = performance.now() + minutes * 60_000;
+  let count = 0;
+  let flowing = await rounds.recover(performance.now());
+  while (flowing && count < most && performance.now() < end && !signal.aborted) {
+    await rounds.deleteQueue(random);
+    count += 1 + await rounds.run(next, Math.min(ROUND, most - count) - 1, end);
+    flowing = await rounds.settle();
+  }
+  await print(`\n${count} faults with seed ${seed}, on ${flags.on}\n${await rounds.account()}`);
+  if (violations.length === 0) return;
+  for (const what of violations) await print(`VIOLATED: ${what}`);
+  throw new Error(
+    `${violations.length} violations with seed ${seed}; what the processes wrote is in ${await keepLogs(
+      world,
+    )}`,
+  );
+});
+
+async function keepLogs({ parts }: World): Promise<string> {
+  const directory = await Deno.makeTempDir({ prefix: "chaos-log-" });
+  for (const { name, log } of parts) {
+    await Deno.writeTextFile(`${directory}/${name}`.replaceAll(" ", "-"), log());
+  }
+  return directory;
+}
