@@ -13,7 +13,7 @@ import { amqpUrlFlag } from "./url.ts";
 import { aborted, pause } from "./wait.ts";
 
 /** The flags of every `send`. */
-export interface SendFlags extends Flags {
+export type SendFlags = {
   /** The broker. */
   amqpUrl: Flag<string>;
   /** File of which every line is a message. */
@@ -24,7 +24,7 @@ export interface SendFlags extends Flags {
   rate: Flag<number>;
   /** Seconds to wait for the broker. */
   timeout: Flag<number>;
-}
+};
 
 /** `--timeout` of tools that do not outlive the broker: seconds. */
 export const timeoutFlag: Flag<number> = numberFlag(

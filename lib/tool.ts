@@ -3,7 +3,7 @@
  * @module
  */
 import { type Flags, parseFlags, type Usage, UsageError, type Values } from "./flags.ts";
-import { createLog, type Log, logFlags, writeError } from "./log.ts";
+import { createLog, type Log, type LogFlags, logFlags, writeError } from "./log.ts";
 import { printable } from "./text.ts";
 import { withoutPassword } from "./url.ts";
 import { waitingFor } from "./wait.ts";
@@ -11,7 +11,7 @@ import { waitingFor } from "./wait.ts";
 /** What a tool's main function gets. */
 export interface Tool<F extends Flags> {
   /** The configuration. */
-  flags: Values<F> & Values<typeof logFlags>;
+  flags: Values<F> & Values<LogFlags>;
   /** The positional arguments. */
   words: string[];
   /** The command that was chosen; `""` when the tool has none. */
@@ -89,7 +89,7 @@ async function run<F extends Flags>(
   const stop = new AbortController();
   const print = printer(stop);
   if ("help" in parsed) return await print(parsed.help.trimEnd());
-  const flags = parsed.flags as Values<F> & Values<typeof logFlags>;
+  const flags = parsed.flags as Values<F> & Values<LogFlags>;
   const log = createLog({ name, level: flags.logLevel, format: flags.logFormat });
   verbose = flags.logLevel === "debug";
   written = log.written;
@@ -110,12 +110,16 @@ async function run<F extends Flags>(
 }
 
 function printer(stop: AbortController): (line: string) => Promise<void> {
-  const stdout = Deno.stdout.writable.getWriter();
   const encoder = new TextEncoder();
   const terminal = Deno.stdout.isTerminal();
+  let last: Promise<void> = Promise.resolve();
+  async function write(line: string) {
+    let bytes = encoder.encode((terminal ? atTerminal(line) : line) + "\n");
+    while (bytes.length > 0) bytes = bytes.subarray(await Deno.stdout.write(bytes));
+  }
   return async (line) => {
     try {
-      await stdout.write(encoder.encode((terminal ? atTerminal(line) : line) + "\n"));
+      await (last = last.then(() => write(line)));
     } catch (error) {
       // `recv | head -1`: without a reader there is no work left, as with SIGPIPE.
       stop.abort(error);

@@ -6,15 +6,7 @@
  * Run: `deno task pipeline`.
  * @module
  */
-import {
-  amqpUrlFlag,
-  numberFlag,
-  pause,
-  type Process,
-  runTool,
-  startDeno,
-  textFlag,
-} from "@event-sink/lib";
+import { amqpUrlFlag, createCrew, numberFlag, pause, runTool, textFlag } from "@event-sink/lib";
 import { resolve } from "node:path";
 import type { Statistics } from "./statistics/store.ts";
 import { createScreen } from "./terminal_view.ts";
@@ -58,51 +50,25 @@ await runTool(import.meta, {
   about: "Start the four services of the pipeline and show them at work.",
   flags,
 }, async (tool) => {
-  const { flags, print } = tool;
-  await using stack = new AsyncDisposableStack();
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
+  const { flags, print, signal } = tool;
   const screen = createScreen(print);
+  await using crew = createCrew(tool, (line) => screen.note(line));
+  const start = (task: string, args: string[]) => crew.start(task, args, { cwd: here, env });
 
-  /** Starts a task of deno.json. When it ends before we do, that is a failure. */
-  function start(
-    task: string,
-    args: string[],
-    cwd: URL,
-    env: Record<string, string> = {},
-  ): Process {
-    const process = stack.use(startDeno(["task", task, ...args], {
-      cwd,
-      env,
-      onLine(line, stream) {
-        // `deno task` writes lines of its own; and services that are stopping lose each other, which is no news.
-        const isNews = stream === "stderr" && !/^(Task|Download) /.test(line) && !signal.aborted;
-        if (isNews) screen.note(line);
-      },
-    }));
-    process.ended.then((last) => {
-      failure.abort(new Error(`Cannot go on: ${task} has ended: ${last}`));
-    });
-    return process;
-  }
-
-  const amqpUrl = flags.amqpUrl || await startEmbedded(start, flags.data);
+  const amqpUrl = flags.amqpUrl ||
+    (await crew.startEmbedded(["--data", resolve(flags.data)])).amqpUrl;
   const env = { AMQP_URL: amqpUrl };
   const datagen = start(
     "datagen",
     ["--port", `${flags.port}`, "--database", resolve(flags.objectsDatabase)],
-    here,
-    env,
   );
   const statistics = start(
     "statistics",
     ["--port", `${flags.statisticsPort}`, "--database", resolve(flags.statisticsDatabase)],
-    here,
-    env,
   );
-  start("distributor", [], here, env);
+  start("distributor", []);
   for (let number = 1; number <= flags.processors; number++) {
-    start("processor", ["--work", flags.work, "--name", `processor-${number}`], here, env);
+    start("processor", ["--work", flags.work, "--name", `processor-${number}`]);
   }
   const url = (await datagen.line(" [*] Listening on ")).replace(/\. To exit.*/, "");
   const page = await statistics.line(" [*] The page is at ");
@@ -121,14 +87,6 @@ To exit press CTRL+C
   }
   signal.throwIfAborted();
 });
-
-async function startEmbedded(
-  start: (task: string, args: string[], cwd: URL) => Process,
-  data: string,
-): Promise<string> {
-  const args = ["--amqp-port", "0", "--mongo-port", "0", "--data", resolve(data)];
-  return await start("up", args, new URL("../", here)).line("AMQP_URL=");
-}
 
 async function request(url: string, init: RequestInit): Promise<unknown> {
   const response = await fetch(url, init);

@@ -1,5 +1,5 @@
 /**
- * The database of tasks and results, from flags and configuration file.
+ * Connects to the database that flags and configuration file name.
  * @module
  */
 import type { Db } from "mongodb";
@@ -8,7 +8,7 @@ import { parseDatabase, readConfig } from "./config.ts";
 
 const DEFAULT_FILE = "/etc/event-reactor/config.json";
 
-/** The flags of the tools that use it. */
+/** The flags that name a database. */
 export const databaseFlags = {
   config: textFlag("configuration file; its section 'tasks' or 'celery' names the database", {
     value: "FILE",
@@ -30,9 +30,9 @@ export interface Database extends AsyncDisposable {
 }
 
 /**
- * Connects to the database of the configuration, and waits while MongoDB is away.
+ * Connects, and waits while MongoDB is away. The configuration file of the default path need not exist.
  *
- * @throws {UsageError} when the file cannot be used; the default one need not exist
+ * @throws {UsageError} when the file cannot be used
  */
 export async function openDatabase(
   { flags, signal, log }: Pick<Tool<typeof databaseFlags>, "flags" | "signal" | "log">,

@@ -8,23 +8,27 @@
 import {
   connectBroker,
   connectMongo,
+  type Log,
   runTool,
+  throughOutages,
   type Tool,
   within,
   withoutPassword,
 } from "@event-sink/lib";
-import { Publisher } from "zeromq";
 import { parseConfig, readConfig, type RouterConfig } from "./config.ts";
 import { databaseFlags } from "./database.ts";
-import { feedFromQueue, openInput } from "./inputs.ts";
-import { KEEP_SECONDS, openJournal } from "./journal.ts";
-import { serving } from "./curve.ts";
-import { bind, LINGER } from "./sockets.ts";
-import { startStream, type Stream } from "./stream.ts";
-import { letIn } from "./zap.ts";
+import { type Journal, KEEP_SECONDS, openJournal } from "./journal/journal.ts";
+import { isFinal } from "./outage.ts";
+import { openOutput } from "./router/output.ts";
+import { feedFromQueue } from "./router/queue_input.ts";
+import { startStream, type Stream } from "./router/stream.ts";
+import { openZmqInput, type ZmqInput } from "./router/zmq_input.ts";
+import { startZapHandler } from "./zmq/zap.ts";
 
-/** Longest time that stopping may wait for MongoDB, in milliseconds. */
+/** Milliseconds that stopping may wait for MongoDB. */
 const LAST_WRITE_LIMIT = 8000;
+
+type RouterTool = Tool<typeof databaseFlags>;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
@@ -38,78 +42,84 @@ await runTool(import.meta, {
   await route(config, tool);
 });
 
-async function route(
-  config: RouterConfig,
-  { flags, log, print, ...tool }: Tool<typeof databaseFlags>,
-) {
+async function route(config: RouterConfig, { flags, log, print, ...tool }: RouterTool) {
   const failure = new AbortController();
   const signal = AbortSignal.any([tool.signal, failure.signal]);
   const fail = (error: unknown) => failure.abort(error);
   await using stack = new AsyncDisposableStack();
+  const close = <T extends { close(): void }>(socket: T) =>
+    stack.adopt(socket, () => socket.close());
   const { curve } = config;
 
   const url = flags.mongoUrl || config.database.url;
-  let journal;
-  if (url) {
-    const mongo = stack.use(await connectMongo({ url, signal, log }));
-    const db = mongo.client.db(config.database.name);
-    const { keep = KEEP_SECONDS } = config;
-    journal = await openJournal(db, { keep, log });
-  }
-
-  const close = <T extends { close(): void }>(socket: T) =>
-    stack.adopt(socket, () => socket.close());
-  if (curve?.clientKeys) close(await letIn(curve.clientKeys, log)).done.catch(fail);
-  const publishers: Publisher[] = [];
+  const journal = url ? await connectJournal(url, config, { stack, signal, log }) : undefined;
+  if (curve?.clientKeys) close(await startZapHandler(curve.clientKeys, log)).done.catch(fail);
+  const outputs = [];
   for (const uri of config.publish) {
-    const publisher = close(
-      new Publisher({ sendHighWaterMark: 100_000, linger: LINGER, ...serving(curve) }),
-    );
-    publishers.push(publisher);
-    await print(` [*] Publishing on ${await bind(publisher, uri)}`);
+    const output = close(await openOutput(uri, curve));
+    outputs.push(output);
+    await print(` [*] Publishing on ${output.endpoint}`);
   }
-  const [only, ...others] = publishers;
-  const publish = others.length === 0
-    ? (text: string) => only!.send(text)
-    : async (text: string) => void await Promise.all(publishers.map((each) => each.send(text)));
-  const stream = startStream(journal, publish, fail);
+  const stream = startStream(journal, outputs, fail);
 
-  const inputs = [];
+  const inputs: ZmqInput[] = [];
   const aggregator = config.pull
     ? [{ namespace: "local", uri: config.pull, type: "PULL" as const }]
     : [];
   for (const feed of [...aggregator, ...config.zmq]) {
-    const input = close(await openInput(feed, { stream, log, curve }));
-    inputs.push(input);
+    const input = close(await openZmqInput(feed, { stream, log, curve }));
     input.done.catch(fail);
+    inputs.push(input);
     await print(` [*] Taking events (${feed.type}) on ${input.endpoint}`);
   }
-  const queues = config.amqp.map(async (feed) => {
-    try {
-      await using broker = await connectBroker({ url: feed.url, signal, log });
-      await feedFromQueue(broker, feed, stream, signal);
-    } catch (error) {
-      if (error !== signal.reason) fail(error);
-    }
-  });
+  const queues = config.amqp.map((feed) =>
+    feedAll(feed, { stream, signal, log }).catch((error) => error === signal.reason || fail(error))
+  );
   for (const { queue_name, url } of config.amqp) {
     await print(` [*] Taking events from queue ${queue_name} of ${withoutPassword(url)}`);
   }
+  const last = journal && await throughOutages(journal.last, { signal, log, isFinal });
   await print(
     journal
-      ? ` [*] Journal in ${withoutPassword(url!)}, last number ${await journal.last()}`
+      ? ` [*] Journal in ${withoutPassword(url!)}, last number ${last}`
       : " [*] No MongoDB is configured: events are neither numbered nor journaled",
   );
   await print(" [*] Routing events. To exit press CTRL+C");
 
-  if (!signal.aborted) {
-    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-  }
-  const drained = Promise.all([...inputs.map((input) => input.drain()), ...queues]);
-  const written = drained.then(() => stream.idle()).then(() => true);
-  const inTime = await within(LAST_WRITE_LIMIT, written);
+  await aborted(signal);
+  const inTime = await within(LAST_WRITE_LIMIT, finish(inputs, queues, stream));
   failure.signal.throwIfAborted();
   if (!inTime) throw new Error(`Cannot write to MongoDB: ${loss(stream)}`);
+}
+
+async function connectJournal(
+  url: string,
+  { database, keep = KEEP_SECONDS }: RouterConfig,
+  { stack, signal, log }: { stack: AsyncDisposableStack; signal: AbortSignal; log: Log },
+): Promise<Journal> {
+  const mongo = stack.use(await connectMongo({ url, signal, log }));
+  const db = mongo.client.db(database.name);
+  return await throughOutages(() => openJournal(db, { keep, log }), { signal, log, isFinal });
+}
+
+async function feedAll(
+  feed: RouterConfig["amqp"][number],
+  { stream, signal, log }: { stream: Stream; signal: AbortSignal; log: Log },
+) {
+  await using broker = await connectBroker({ url: feed.url, signal, log });
+  await feedFromQueue(broker, feed, stream, signal);
+}
+
+async function aborted(signal: AbortSignal) {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+}
+
+/** Publishes what was taken, and answers what was accepted. */
+async function finish(inputs: ZmqInput[], queues: Promise<unknown>[], stream: Stream) {
+  await Promise.all([...inputs.map((input) => input.drain()), ...queues]);
+  await stream.idle();
+  return true;
 }
 
 /** What becomes of the events in hand when they do not come into the journal. */

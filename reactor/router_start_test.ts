@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { startTool } from "../lib/testing.ts";
-import { freePort, sampleConfig } from "./testing.ts";
+import { freePort, sampleConfig } from "./testing/router.ts";
 
 type Config = ReturnType<typeof sampleConfig> & Record<string, unknown>;
 

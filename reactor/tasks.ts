@@ -8,8 +8,9 @@
 import type { Filter } from "mongodb";
 import { numberFlag, runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { type Collections, openCollections, type Task } from "./task.ts";
-import { wakeUp } from "./wake_ups.ts";
+import { type Collections, openCollections } from "./queue/collections.ts";
+import type { Task } from "./queue/task.ts";
+import { wakeUp } from "./queue/wake_ups.ts";
 
 const statuses = ["pending", "running", "done", "failed"];
 
@@ -32,44 +33,36 @@ const taskFlags = {
 
 type Work = Tool<typeof taskFlags> & { collections: Collections };
 
-const commands: Record<string, { run: (work: Work) => Promise<void>; flags: string[] }> = {
-  list: { run: list, flags: ["limit", "json"] },
-  show: { run: show, flags: ["limit", "json"] },
-  retry: { run: retry, flags: [] },
-  purge: { run: purge, flags: ["yes"] },
-};
+const commands = { list, show, retry, purge };
 
 await runTool(import.meta, {
   about: "List, show, retry and purge the tasks of the event handlers and their results.",
-  arguments: "<command>",
-  notes: `Commands:
-  list   a line for each task, the latest first: --limit, --json
-  show   tasks with their events and results: --limit, --json
-  retry  execute tasks anew, with all their attempts: those that failed, or with --status done those that are done
-  purge  remove tasks and their results, asking first, but none that is running: --yes
-
---id, --status, --handler and --event-type choose the tasks. Tasks that are over stay for 48 hours.`,
   flags: taskFlags,
+  commands: {
+    list: { about: "a line for each task, the latest first", flags: ["limit", "json"] },
+    show: { about: "tasks with their events and results", flags: ["limit", "json"] },
+    retry: {
+      about: "execute tasks anew, with all their attempts: those that failed, or with " +
+        "--status done those that are done",
+    },
+    purge: {
+      about: "remove tasks and their results, asking first, but none that is running",
+      flags: ["yes"],
+    },
+  },
+  notes:
+    "--id, --status, --handler and --event-type choose the tasks. Tasks that are over stay for 48 hours.",
 }, async (tool) => {
-  const word = tool.words[0]!;
-  const command = Object.hasOwn(commands, word) ? commands[word] : undefined;
-  if (!command) {
-    throw new UsageError(`Unknown command '${word}': expected ${Object.keys(commands).join(", ")}`);
+  const { command, flags: { status, yes } } = tool;
+  if (command === "retry" && ["pending", "running"].includes(status)) {
+    throw new UsageError(`Cannot retry tasks that are ${status}: they are not over`);
   }
-  for (const name of ["limit", "json", "yes"] as const) {
-    if (tool.flags[name] !== taskFlags[name].default && !command.flags.includes(name)) {
-      throw new UsageError(`'${word}' takes no --${name}; see --help`);
-    }
-  }
-  if (word === "retry" && ["pending", "running"].includes(tool.flags.status)) {
-    throw new UsageError(`Cannot retry tasks that are ${tool.flags.status}: they are not over`);
-  }
-  if (word === "purge" && !tool.flags.yes && !Deno.stdin.isTerminal()) {
+  if (command === "purge" && !yes && !Deno.stdin.isTerminal()) {
     throw new UsageError("Cannot ask whether to purge: standard input is no terminal; give --yes");
   }
   await using database = await openDatabase(tool);
   const collections = await openCollections(database.db, database.resultsName);
-  await command.run({ ...tool, collections });
+  await commands[command as keyof typeof commands]({ ...tool, collections });
 });
 
 async function list(work: Work): Promise<void> {
@@ -141,7 +134,7 @@ async function retry(work: Work): Promise<void> {
   await print(retried === 0 ? "There is nothing to retry" : `${tasksText(retried)} to run again`);
 }
 
-/** Removes no more tasks than it has announced. */
+/** Removes the tasks that it has counted, not those that are added in the meantime. */
 async function purge(work: Work): Promise<void> {
   const { flags, print, signal, collections: { tasks, results } } = work;
   const until = new Date();
@@ -166,7 +159,7 @@ async function purge(work: Work): Promise<void> {
   await print(`Removed ${tasksText(removed)}`);
 }
 
-/** The ids of the tasks that a filter chooses now. */
+/** Yields the ids of the tasks that a filter selects now, in batches. */
 async function* batches({ collections, signal }: Work, filter: Filter<Task>) {
   const found = await collections.tasks.find(filter).project<{ _id: string }>({ _id: 1 }).toArray();
   const ids = found.map(({ _id }) => _id);
@@ -200,9 +193,5 @@ function tasksText(count: number): string {
 
 /** Refuses the empty text of an unset shell variable, which would choose everything. */
 function chosen(about: string, value: string) {
-  const parse = (text: string) => {
-    if (text === "") throw new RangeError(`expected ${value}, not an empty text`);
-    return text;
-  };
-  return textFlag(about, { value, default: "", parse });
+  return textFlag(about, { value, default: "" });
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { startTool } from "../lib/testing.ts";
-import { setup as setupWorkers } from "./worker_testing.ts";
+import { setup as setupWorkers } from "./testing/worker.ts";
 
 async function setup() {
   await using stack = new AsyncDisposableStack();
@@ -70,7 +70,7 @@ Deno.test("tasks lists, shows, retries and purges by status, handler and event t
 Deno.test("tasks refuses what it cannot do", async () => {
   await using test = await setup();
   const cases: [string[], number, RegExp][] = [
-    [["lst"], 2, /Unknown command 'lst'/],
+    [["lst"], 2, /unknown command 'lst'/],
     [["list", "--yes"], 2, /'list' takes no --yes/],
     [["list", "--status", "odd"], 2, /expected pending, running, done, failed/],
     [["retry", "--status", "running"], 2, /Cannot retry/],

@@ -13,6 +13,7 @@ import { Sessions } from "./commands/sessions.ts";
 import { type Credentials, deriveCredentials, Login } from "./server/auth.ts";
 import { serveConnection } from "./server/connection.ts";
 import { Catalog } from "./storage/catalog.ts";
+import { startReclaiming } from "./storage/free_space.ts";
 import { startSweeps } from "./storage/ttl.ts";
 
 /** How a store is started. */
@@ -87,9 +88,11 @@ export async function startStore(options: StoreOptions = {}): Promise<Store> {
     services.cursors.sweep();
     services.sessions.sweep();
   });
+  const stopReclaiming = startReclaiming(catalog.engine);
   let closed: Promise<void> | undefined;
   const close = async () => {
     stopSweeps();
+    stopReclaiming();
     services.cursors.close();
     listener.close();
     await accepting;

@@ -32,7 +32,7 @@ export interface ChannelConnection extends Owner {
   touched(): void;
   /** Call the channel's `sendConfirms()` at the end of the turn. */
   awaitConfirms(channel: Channel): void;
-  /** Memory is short: read no more from this publisher. */
+  /** Memory or the disk is short: read no more from this publisher. */
   block(): void;
   closeChannel(channel: Channel): void;
 }
@@ -232,9 +232,9 @@ export class Channel {
     this.connection.awaitConfirms(this);
   }
 
-  /** Confirm everything published so far. @param stored false when the commit failed: all of it is nacked then */
-  sendConfirms(stored: boolean): void {
-    if (this.state === "open") this.confirms?.write(this.connection.output, this.id, stored);
+  /** Confirm everything published so far: what must be on disk is. */
+  sendConfirms(): void {
+    if (this.state === "open") this.confirms?.write(this.connection.output, this.id);
   }
 
   /** Give everything back: consumers go first, so that nothing requeued comes to them. */

@@ -4,13 +4,14 @@
  */
 import { Buffer } from "node:buffer";
 import type { Broker } from "../broker/broker.ts";
+import type { Output } from "../protocol/output.ts";
 import type { VirtualHost } from "../broker/vhost.ts";
-import { Reader, type Table, toTable } from "../protocol/fields.ts";
+import { Reader, type Table, toTable, writeLatin1 } from "../protocol/fields.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { Args, MethodName } from "../protocol/spec.ts";
 
 /** What connection.start tells about the broker. */
-export const serverProperties: Table = toTable({
+const serverProperties: Table = toTable({
   capabilities: {
     "publisher_confirms": true,
     "exchange_exchange_bindings": true,
@@ -31,8 +32,12 @@ export const serverProperties: Table = toTable({
   version: "3.10.8",
 });
 
+const protocolHeader = "AMQP\0\0\x09\x01";
+/** How 0-9 clients spell it; RabbitMQ takes it as 0-9-1. */
+const olderHeader = "AMQP\x01\x01\0\x09";
+
 /** What the broker proposes; a client may ask for less, not for more (RabbitMQ's defaults). */
-export const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
+const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
 /** Smallest frame that every peer must accept (spec 4.2.3, frame-min-size). */
 const minFrame = 4096;
 
@@ -42,6 +47,7 @@ export type ConnectionState = "header" | "starting" | "tuning" | "opening" | "ru
 /** What the handshake settles about a connection. */
 export interface Session {
   readonly broker: Broker;
+  readonly output: Output;
   state: ConnectionState;
   /** What the client announced that it can do. */
   capabilities: Table;
@@ -57,6 +63,29 @@ export interface Session {
   vhost: VirtualHost | undefined;
   /** Send a method on channel 0. */
   send<N extends MethodName>(name: N, args: Args<N>): void;
+}
+
+/**
+ * Take the eight bytes that a connection starts with (spec 4.2.2).
+ * @returns false when it is no AMQP 0-9-1: the client is told what this is, and is to be hung up on
+ */
+export function acceptHeader(session: Session, header: string): boolean {
+  if (header !== protocolHeader && header !== olderHeader) {
+    const { output } = session;
+    output.reserve(protocolHeader.length);
+    output.pos += writeLatin1(output.buf, protocolHeader, output.pos);
+    output.flush();
+    return false;
+  }
+  session.state = "starting";
+  session.send("connection.start", {
+    versionMajor: 0,
+    versionMinor: 9,
+    serverProperties,
+    mechanisms: "PLAIN AMQPLAIN",
+    locales: "en_US",
+  });
+  return true;
 }
 
 /** Handle a method on channel 0. @throws ProtocolError when it is out of turn or refused. */

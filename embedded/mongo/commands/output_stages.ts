@@ -54,7 +54,7 @@ function replaceCollection(catalog: Catalog, target: Target, results: Doc[]): vo
     }
     for (const doc of results) fresh.insert(encode(doc));
   } catch (error) {
-    catalog.drop(fresh);
+    if (error instanceof CommandError) catalog.drop(fresh); // else it is rolled back already
     throw error;
   }
   if (old) catalog.drop(old);

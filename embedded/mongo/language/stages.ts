@@ -16,6 +16,7 @@ import { isNum, toNumber } from "../values/numbers.ts";
 import { namedFields } from "./field_tree.ts";
 import { compileFilter } from "./matcher.ts";
 import { walkPath } from "./paths.ts";
+import { graphLookup } from "./pattern_operators.ts";
 import { sortOrder } from "./sort_order.ts";
 
 // deno-lint-ignore no-explicit-any
@@ -359,4 +360,5 @@ export const stageOperators: Record<string, Stage> = {
   $limit: numericStage("$limit", "Location5107201"),
   $skip: numericStage("$skip", "Location5107200"),
   $lookup: lookup,
+  $graphLookup: graphLookup,
 };

@@ -101,7 +101,7 @@ function* intervalRows(
 function statements(collection: Collection, plan: Plan) {
   const { engine, table } = collection;
   const all = (sql: string, ...values: (Uint8Array | number)[]) =>
-    engine.prepare(sql).all(...values) as unknown as KeyedRow[];
+    engine.all(sql, ...values) as unknown as KeyedRow[];
   const down = plan.reverse;
   const [after, order] = down ? ["<", "DESC"] : [">", "ASC"];
   if (plan.index === undefined) {
