@@ -28,7 +28,7 @@ export interface Publisher extends AsyncDisposable {
    *
    * When the connection breaks, what is unconfirmed is published again with the same `messageId`: at least once.
    *
-   * @throws when no queue took it, the broker refused it, or there was no confirm within the timeout
+   * @throws when no queue took it, or with a timeout, when the broker refused it or did not confirm it in time
    */
   publish(message: Outgoing): Promise<void>;
   /** Undefined when there is room for another unconfirmed message, else a promise of room: await it to keep memory flat. */
@@ -41,7 +41,8 @@ export interface PublisherOptions {
   declare?: (channel: Channel) => Promise<unknown>;
   /**
    * Milliseconds that the broker may take for a confirm, and an outage may take in which there is no connection. When absent both are
-   * waited for, and told.
+   * waited for, and told; and a message that the broker refuses (nack), as its disk or the queue is full, is published again until it is
+   * taken.
    */
   timeout?: number;
   /** Stops waiting when it aborts: what is still unconfirmed some seconds later is rejected, at once when there is no connection. */
@@ -50,6 +51,9 @@ export interface PublisherOptions {
 
 /** Milliseconds without a confirm after which that is told. */
 const SLOW = 10_000;
+
+/** Milliseconds until a message goes out again that the broker has refused. */
+const REFUSED = 1000;
 
 /** Milliseconds that confirms may take once the signal has aborted. */
 const LAST_CONFIRMS = 5000;
@@ -73,6 +77,7 @@ export async function createPublisher(
   let told = false;
 
   function send(message: Unconfirmed) {
+    clearTimeout(message.again);
     message.sent = Date.now();
     message.unroutable = false;
     const { exchange, routingKey, content, options } = message;
@@ -80,7 +85,7 @@ export async function createPublisher(
       channel!.publish(exchange, routingKey, content, options, (error) => {
         // How amqplib fails what is unconfirmed on a channel that closes: no answer yet, it goes out again on the next one.
         if (error?.message === "channel closed") return;
-        if (error) fail(message, "the broker refused the message (nack)");
+        if (error) refused(message);
         else if (message.unroutable) fail(message, unroutable(message));
         else window.settle(message);
       });
@@ -90,6 +95,17 @@ export async function createPublisher(
         fail(message, (error as Error).message);
       }
     }
+  }
+  /** A full disk or queue may have room again: whoever waits through outages waits for that too. */
+  function refused(message: Unconfirmed) {
+    const text = "the broker refused the message (nack)";
+    if (timeout < Infinity) return fail(message, text);
+    if (!told) broker.log.warn(`Cannot publish: ${text}. Trying again`);
+    told = true;
+    message.again = setTimeout(() => {
+      // Without a channel it goes out on the next one.
+      if (channel && window.messages.has(message)) send(message);
+    }, REFUSED);
   }
   function fail(message: Unconfirmed, why: string) {
     window.settle(message, new Error(`Cannot publish: ${why}`));

@@ -15,6 +15,8 @@ export interface Unconfirmed {
   sent: number;
   /** Whether the broker has returned it. */
   unroutable: boolean;
+  /** Publishes it again, after the broker has refused it. */
+  again?: ReturnType<typeof setTimeout>;
   resolve: () => void;
   reject: (error: Error) => void;
 }
