@@ -12,6 +12,8 @@ const TASKS = 3;
 /** Milliseconds between two requests, and objects that one of them makes. */
 const INTERVAL = 400;
 const OBJECTS = 3;
+/** Objects that tell whether all flows: the broker gives some of their tasks to each processor. */
+const PROBE = 5;
 
 /** Starts the four services. */
 export function startPipeline(world: World): System {
@@ -68,10 +70,11 @@ export function startPipeline(world: World): System {
     },
     async probe(signal) {
       while (!signal.aborted) {
-        const [id] = await make(1);
-        while (id !== undefined && !signal.aborted) {
-          const sql = `SELECT id FROM tasks WHERE id GLOB '${id}.*' AND ${isFinished}`;
-          if (read(stats, sql).length === TASKS) return;
+        const ids = await make(PROBE);
+        while (ids.length === PROBE && !signal.aborted) {
+          const mine = ids.map((id) => `id GLOB '${id}.*'`).join(" OR ");
+          const sql = `SELECT id FROM tasks WHERE (${mine}) AND ${isFinished}`;
+          if (read(stats, sql).length === TASKS * PROBE) return;
           await pause(100);
         }
         await pause(100);

@@ -13,6 +13,8 @@ const queue = "event.sink.mongo";
 /** Lines of a file, and how many of them are sent per second. */
 const LINES = 100;
 const RATE = 100;
+/** Lines that tell whether all flows: the broker gives some of them to each consumer. */
+const PROBE = 20;
 /** Milliseconds after which a `send` hangs: its own limits are 10 s for each outage and each confirm. */
 const HANGS = 120_000;
 
@@ -73,11 +75,10 @@ export function startSink(world: World): System {
     },
     async probe(signal) {
       while (!signal.aborted) {
-        const [id] = await sendFile(1);
-        if (id === undefined) continue;
-        while (!signal.aborted) {
-          const found = await collection.countDocuments({ "event.id": id }).catch(() => 0);
-          if (found > 0) return;
+        const ids = await sendFile(PROBE);
+        while (ids.length === PROBE && !signal.aborted) {
+          const stored = { "event.id": { $in: ids } };
+          if (await collection.countDocuments(stored).catch(() => 0) === PROBE) return;
           await pause(100);
         }
       }

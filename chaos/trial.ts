@@ -55,6 +55,10 @@ const flags = {
     "embedded, rabbitmq (a node of its own), or the URL of a broker's virtual host for this alone: that is not killed",
     { value: "BROKER", default: "embedded" },
   ),
+  logs: textFlag("where to keep what the processes wrote; kept anyway when something is violated", {
+    value: "DIR",
+    default: "",
+  }),
   system: {
     ...textFlag("sink, pipeline, reactor or all", { default: "all" }),
     parse(text: string) {
@@ -78,6 +82,7 @@ await runTool(import.meta, {
   }
   const violations: string[] = [];
   function violated(what: string) {
+    if (signal.aborted) return; // Ctrl-C at a terminal ends the processes too
     violations.push(what);
     say(`VIOLATED: ${what}`).catch(() => {}); // a closed stdout ends it all
   }
@@ -100,19 +105,20 @@ await runTool(import.meta, {
     flowing = await rounds.settle();
   }
   await print(`\n${count} faults with seed ${seed}, on ${flags.on}\n${await rounds.account()}`);
-  if (violations.length === 0) return;
+  const failed = violations.length > 0;
+  const logs = flags.logs !== "" || failed ? await keepLogs(flags.logs, world) : "";
   for (const what of violations) await print(`VIOLATED: ${what}`);
+  if (!failed) return;
   throw new Error(
-    `${violations.length} violations with seed ${seed}; what the processes wrote is in ${await keepLogs(
-      world,
-    )}`,
+    `${violations.length} violations with seed ${seed}; what the processes wrote is in ${logs}`,
   );
 });
 
-async function keepLogs({ parts }: World): Promise<string> {
-  const directory = await Deno.makeTempDir({ prefix: "chaos-log-" });
+async function keepLogs(name: string, { parts }: World): Promise<string> {
+  const directory = name || await Deno.makeTempDir({ prefix: "chaos-logs-" });
+  await Deno.mkdir(directory, { recursive: true });
   for (const { name, log } of parts) {
-    await Deno.writeTextFile(`${directory}/${name}`.replaceAll(" ", "-"), log());
+    await Deno.writeTextFile(`${directory}/${name.replaceAll(" ", "-")}`, log());
   }
   return directory;
 }
