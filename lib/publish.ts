@@ -26,9 +26,11 @@ export interface Publisher extends AsyncDisposable {
   /**
    * Publishes a durable (persistent, mandatory) message; resolves when the broker has confirmed it.
    *
-   * When the connection breaks, what is unconfirmed is published again with the same `messageId`: at least once.
+   * When the connection breaks or the broker closes the channel, what is unconfirmed is published again with the same `messageId`: at
+   * least once.
    *
-   * @throws when no queue took it, or with a timeout, when the broker refused it or did not confirm it in time
+   * @throws when no queue took it, or the broker closed three channels while it was unconfirmed; with a timeout also when the broker refused
+   * it or did not confirm it in time
    */
   publish(message: Outgoing): Promise<void>;
   /** Undefined when there is room for another unconfirmed message, else a promise of room: await it to keep memory flat. */
@@ -54,6 +56,9 @@ const SLOW = 10_000;
 
 /** Milliseconds until a message goes out again that the broker has refused. */
 const REFUSED = 1000;
+
+/** Channel errors after which a message is not published again. */
+const CHANNEL_ERRORS = 3;
 
 /** Milliseconds that confirms may take once the signal has aborted. */
 const LAST_CONFIRMS = 5000;
@@ -111,6 +116,13 @@ export async function createPublisher(
     window.settle(message, new Error(`Cannot publish: ${why}`));
   }
 
+  /** The broker does not say which message it has closed the channel for: each goes out on the next one, until it was there too often. */
+  function blame(error: Error) {
+    for (const message of [...window.messages]) {
+      if (++message.channelErrors >= CHANNEL_ERRORS) fail(message, brokerText(error));
+    }
+  }
+
   /** A return names no delivery tag. Those with the same id and target come back in the order in which they went out. */
   function markUnroutable({ fields, properties }: AmqpMessage) {
     for (const message of window.messages) {
@@ -162,8 +174,7 @@ export async function createPublisher(
     closed(error) {
       channel = undefined;
       offline = Date.now();
-      // The broker does not say which message was at fault; none of them is confirmed.
-      if (error) window.fail(new Error(`Cannot publish: ${brokerText(error)}`));
+      if (error) blame(error);
       if (signal?.aborted) window.fail(signal.reason);
     },
     signal: disposed.signal,
@@ -216,7 +227,7 @@ export async function createPublisher(
       };
       return new Promise((resolve, reject) => {
         const message = { exchange, routingKey, content, options, resolve, reject };
-        const unconfirmed = { ...message, sent: 0, unroutable: false };
+        const unconfirmed = { ...message, sent: 0, unroutable: false, channelErrors: 0 };
         window.add(unconfirmed);
         if (channel) send(unconfirmed);
       });

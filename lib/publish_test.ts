@@ -119,6 +119,26 @@ Deno.test("publish() without a timeout publishes again what the queue refuses (n
   await publishing;
 });
 
+Deno.test("publish() survives a channel error that is not a message's fault: its exchange is declared again", async () => {
+  await using test = await setup("exchange");
+  const exchange = unique("exchange");
+  let declared = 0;
+  await using publisher = await createPublisher(test.broker, {
+    async declare(channel) {
+      declared++;
+      await channel.assertExchange(exchange, "fanout", { autoDelete: true });
+      await channel.bindQueue(test.queue, exchange, "");
+    },
+  });
+  await test.probe.channel.deleteExchange(exchange);
+  await Promise.all(
+    ["1", "2"].map((body) => publisher.publish({ exchange, routingKey: "", body })),
+  );
+  assert.equal(declared, 2);
+  const bodies = [await test.probe.take(test.queue), await test.probe.take(test.queue)];
+  assert.deepEqual(bodies.map(({ content }) => content.toString()), ["1", "2"]);
+});
+
 Deno.test("publish() survives a broken connection: every message arrives, those in flight at least once", async () => {
   await using test = await setup("cut");
   await using publisher = await createPublisher(test.broker);
