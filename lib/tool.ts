@@ -101,7 +101,7 @@ async function run<F extends Flags>(
   try {
     await main({ ...parsed, flags, signal: stop.signal, fail, log, print });
   } catch (error) {
-    if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
+    if (!failure && error !== stop.signal.reason) throw error;
   }
   if (failure) throw failure.error;
 }

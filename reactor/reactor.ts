@@ -75,7 +75,7 @@ await runTool(import.meta, {
 
   const opened = { ...flags, config: file, mongoUrl };
   await using database = await openDatabase({ flags: opened, signal, log });
-  const results = database.db.collection(database.resultsName);
+  const results = database.collections.results;
   const shown = new Set((await results.find().toArray()).map(({ _id }) => `${_id}`));
   const where = flags.config && ` -u ${requests}`;
   await print(`Router, subscriber and worker are running

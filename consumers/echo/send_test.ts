@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { eventually, start } from "../../lib/testing.ts";
+import { eventually } from "../../lib/testing.ts";
 import { event, folder, ready, setup } from "./testing.ts";
 
 Deno.test("send takes what follows -- as the message, and Hello World! when there is none", async () => {
