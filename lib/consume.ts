@@ -136,9 +136,8 @@ export async function consume(
     open: broker.createChannel,
     async setUp(channel, end) {
       const hand = createHand(channel);
-      retries.forget();
       await options.declare(channel);
-      await channel.assertQueue(deadLetters, { durable: true });
+      await retries.declare(channel);
       await options.ready?.();
       options.ready = undefined;
       subscription = subscribe(hand, { queue, prefetch }, {

@@ -41,6 +41,13 @@ export interface RetryOptions {
   signal: AbortSignal;
 }
 
+/**
+ * Exchange to which the retry queues expire, routing key: the queue that is consumed. What that queue misses because it was deleted
+ * meanwhile goes on to the alternate exchange, and from there to the dead-letter queue (https://www.rabbitmq.com/docs/ae).
+ */
+const RETRY_EXCHANGE = "event-sink.retry";
+const MISSED_EXCHANGE = "event-sink.missed";
+
 /** Longest time between two attempts, in milliseconds. */
 const LONGEST_DELAY = 3_600_000;
 
@@ -53,8 +60,8 @@ export interface Retries extends AsyncDisposable {
   passOn(channel: Channel, raw: ConsumeMessage, history: History, error: unknown): Promise<void>;
   /** Counts a delivery that its consumer has not survived: puts the message back at the end of the queue, or dead-letters it. */
   countRedelivery(raw: ConsumeMessage, history: History): Promise<void>;
-  /** Forgets which retry queues are declared: call it for each new channel. */
-  forget(): void;
+  /** Declares where retries come back to and end; for each new channel, after the queue itself. */
+  declare(channel: Channel): Promise<void>;
 }
 
 /** Opens what a consumer needs for messages that fail; the channel is opened with the first of them. */
@@ -69,7 +76,8 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
     if (!declared.has(name)) {
       await channel.assertQueue(name, {
         durable: true,
-        arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue },
+        deadLetterExchange: RETRY_EXCHANGE,
+        deadLetterRoutingKey: queue,
       });
       declared.add(name);
     }
@@ -142,7 +150,15 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
         headers: { "x-attempts": history.attempt - 1 },
       });
     },
-    forget: () => declared.clear(),
+    async declare(channel) {
+      declared.clear();
+      await channel.assertQueue(deadLetters, { durable: true });
+      await channel.assertExchange(MISSED_EXCHANGE, "direct", { durable: true });
+      await channel.bindQueue(deadLetters, MISSED_EXCHANGE, queue);
+      const alternate = { durable: true, alternateExchange: MISSED_EXCHANGE };
+      await channel.assertExchange(RETRY_EXCHANGE, "direct", alternate);
+      await channel.bindQueue(queue, RETRY_EXCHANGE, queue);
+    },
     async [Symbol.asyncDispose]() {
       await (await publisher?.catch(() => undefined))?.[Symbol.asyncDispose]();
     },

@@ -10,6 +10,7 @@
 import {
   connectBroker,
   connectMongo,
+  deadLetterQueue,
   type Log,
   runTool,
   throughOutages,
@@ -35,7 +36,7 @@ type RouterTool = Tool<typeof databaseFlags>;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
-  notes: "Dead-letter queue: <queue_name>.dlq, of an AMQP feed, for messages that are no events",
+  notes: `Dead-letter queue: ${deadLetterQueue("<queue_name>")}, of each AMQP feed`,
   flags: { ...databaseFlags, config: { ...databaseFlags.config, about: "configuration file" } },
   endsByItself: true,
 }, async (tool) => {
