@@ -34,7 +34,7 @@ export function subscribe(
   },
 ): Subscription {
   const socket = new Subscriber({
-    ...receiverOptions({ highWaterMark: 10_000 }),
+    ...receiverOptions(),
     ...keys,
     linger: 0,
     reconnectInterval: 100,
