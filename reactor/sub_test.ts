@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Publisher } from "zeromq";
-import { eventually, type Running, start, startTool } from "../lib/testing.ts";
+import { eventually, layCable, type Running, start, startTool } from "../lib/testing.ts";
 import type { ReactorEvent } from "./event.ts";
 import { openJournal } from "./journal/journal.ts";
 import { append } from "./testing/router.ts";
@@ -33,6 +33,7 @@ async function setup() {
   return {
     ...workers,
     file,
+    uri,
     event,
     async sub(more: string[] = [], url = mongoUrl): Promise<Running> {
       const env = { MONGO_URL: url };
@@ -188,6 +189,14 @@ Deno.test("sub stores an event as it came, though it would be longer when it is 
     true,
     true,
   ]);
+});
+
+Deno.test("sub notices a router that is silent for good", async () => {
+  await using test = await setup();
+  await using cable = layCable(test.uri);
+  const sub = await test.sub(["-u", cable.url]);
+  cable.freeze();
+  await sub.seen(/Lost the router/);
 });
 
 Deno.test("sub --explain says what would run, and runs nothing", async () => {
