@@ -58,7 +58,7 @@ const LONGEST_REASON = 1000;
 export interface Retries extends AsyncDisposable {
   /** Publishes a message for another attempt, or to the dead-letter queue; the caller acknowledges the original then. */
   passOn(channel: Channel, raw: ConsumeMessage, history: History, error: unknown): Promise<void>;
-  /** Counts a delivery that its consumer has not survived: puts the message back at the end of the queue, or dead-letters it. */
+  /** Counts that a message came back unacknowledged: publishes it to the end of its queue, or dead-letters it. */
   countRedelivery(raw: ConsumeMessage, history: History): Promise<void>;
   /** Declares where retries come back to and end; for each new channel, after the queue itself. */
   declare(channel: Channel): Promise<void>;
@@ -67,7 +67,7 @@ export interface Retries extends AsyncDisposable {
 /** Opens what a consumer needs for messages that fail; the channel is opened with the first of them. */
 export function createRetries(broker: Broker, options: RetryOptions): Retries {
   const { queue, deadLetters, attempts, retryDelay, signal } = options;
-  // The tutorial's first message should not wait for it.
+  // Opened with the first message that fails: a consumer should not wait at its start for what it may never need.
   let publisher: Promise<Publisher> | undefined;
   const declared = new Set<string>();
 
@@ -165,7 +165,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
   };
 }
 
-/** Reads a message's history from its headers; another queue's attempts do not count, as a fanout's message may fail in one of them only. */
+/** Reads a message's history from its headers. Attempts in another queue do not count: of a fanout's copies only one may have failed. */
 export function historyOf({ fields, properties }: ConsumeMessage, queue: string): History {
   const headers = properties.headers ?? {};
   const attempts = Number(headers["x-attempts"]);
@@ -184,7 +184,7 @@ export function republishable(properties: MessageProperties): Options.Publish {
   return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
 }
 
-/** RabbitMQ routes a message to the keys in these headers too (https://www.rabbitmq.com/docs/sender-selected): once was enough. */
+/** RabbitMQ routes a message to the keys in these headers too (https://www.rabbitmq.com/docs/sender-selected), and has done so already. */
 function withoutCopies(headers: Record<string, unknown> = {}): Record<string, unknown> {
   const { CC: _, BCC: __, ...rest } = headers;
   return rest;

@@ -8,9 +8,9 @@
  * @module
  */
 import {
+  aborted,
   connectBroker,
   connectMongo,
-  deadLetterQueue,
   type Log,
   runTool,
   throughOutages,
@@ -36,7 +36,7 @@ type RouterTool = Tool<typeof databaseFlags>;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
-  notes: `Dead-letter queue: ${deadLetterQueue("<queue_name>")}, of each AMQP feed`,
+  notes: "Dead-letter queue: <queue_name>.dlq, of an AMQP feed, for messages that are no events",
   flags: { ...databaseFlags, config: { ...databaseFlags.config, about: "configuration file" } },
   endsByItself: true,
 }, async (tool) => {
@@ -47,10 +47,7 @@ await runTool(import.meta, {
   await route(config, tool);
 });
 
-async function route(config: RouterConfig, { flags, log, print, ...tool }: RouterTool) {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
-  const fail = (error: unknown) => failure.abort(error);
+async function route(config: RouterConfig, { flags, log, print, signal, fail }: RouterTool) {
   await using stack = new AsyncDisposableStack();
   const close = <T extends { close(): void }>(socket: T) =>
     stack.adopt(socket, () => socket.close());
@@ -93,7 +90,6 @@ async function route(config: RouterConfig, { flags, log, print, ...tool }: Route
 
   await aborted(signal);
   const inTime = await within(LAST_WRITE_LIMIT, finish(inputs, queues, stream));
-  failure.signal.throwIfAborted();
   if (!inTime) throw new Error(`Cannot write to MongoDB: ${loss(stream)}`);
 }
 
@@ -122,11 +118,6 @@ async function feedAll(
 ) {
   await using broker = await connectBroker({ url: feed.url, signal, log });
   await feedFromQueue(broker, feed, stream, signal);
-}
-
-async function aborted(signal: AbortSignal) {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
 }
 
 /** Publishes what was taken, and answers what was accepted. */
