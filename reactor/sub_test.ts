@@ -205,7 +205,7 @@ Deno.test("sub --explain says what would run, and runs nothing", async () => {
     driver: "x",
     handler: "y",
     exclusive: true,
-  }];
+  }, { driver: "shell", handler: "true", env: ["TOKEN"] }];
   await Deno.writeTextFile(test.file, JSON.stringify({ "local:zmq.#": entries }));
   const event = `${test.directory}/event.json`;
   await Deno.writeTextFile(event, '{"event_type":"zmq.test"}');
@@ -214,11 +214,12 @@ Deno.test("sub --explain says what would run, and runs nothing", async () => {
   const lines = stdout.trimEnd().split("\n");
   const handlers = await Deno.realPath(`${test.directory}/handlers`);
   assert.deepEqual(lines, [
-    "local:zmq.test goes to 4 handlers",
+    "local:zmq.test goes to 5 handlers",
     `  local:zmq.# [0]: func would call f() of ${handlers}/mod.ts`,
     '  local:zmq.# [1]: shell would run ["./x.sh","1","<event>"]',
     `  local:zmq.# [2]: would fail: Cannot use the handler 'no.f': there is no no.py in ${handlers}`,
     "  local:zmq.# [3]: exclusive, would fail: unknown driver 'x'",
+    '  local:zmq.# [4]: shell would run ["true","<event>"], with the variables TOKEN',
   ]);
   await Deno.writeTextFile(event, "no JSON");
   const bad = await (await test.sub(["--explain", event])).ended();
