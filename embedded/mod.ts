@@ -31,7 +31,8 @@ export interface EmbeddedOptions {
 export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embedded> {
   const { data, amqpPort = 0, mongoPort = 0 } = options;
   await using undo = new AsyncDisposableStack();
-  if (data !== undefined) await Deno.mkdir(data, { recursive: true });
+  // A directory that was there before keeps its mode: it may hold more than ours. Our files are for their owner alone anyway.
+  if (data !== undefined) await Deno.mkdir(data, { recursive: true, mode: 0o700 });
   const directory = data ?? await Deno.makeTempDir({ prefix: "event-sink-" });
   if (data === undefined) undo.defer(() => Deno.remove(directory, { recursive: true }));
   undo.use(await lock(directory));
@@ -47,7 +48,7 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
 
 /** Two processes on one directory would undo each other's work. The lock goes with the process, however it ends. */
 async function lock(directory: string): Promise<Disposable> {
-  const file = await Deno.open(`${directory}/lock`, { create: true, write: true });
+  const file = await Deno.open(`${directory}/lock`, { create: true, write: true, mode: 0o600 });
   if (await file.tryLock(true)) return file;
   file.close();
   throw new Error(`Cannot use the data directory '${directory}': another process uses it`);

@@ -133,3 +133,45 @@ Deno.test("startEmbedded()'s temporary directory goes with it", async () => {
     Deno.env.delete("TMPDIR");
   }
 });
+
+Deno.test("the data directory and all in it are for their owner alone, whatever the umask", async () => {
+  await using parent = await temporary();
+  const data = `${parent.path}/state`;
+  const umask = Deno.umask(0);
+  try {
+    await using stack = await startEmbedded({ data });
+    const connection = await amqplib.connect(stack.amqpUrl);
+    await (await connection.createChannel()).assertQueue("q");
+    await connection.close();
+    const modes = [...Deno.readDirSync(data)].map(({ name }) => [name, modeOf(`${data}/${name}`)])
+      // The store's file has a test of its own.
+      .filter(([name]) => !name!.startsWith("mongo"));
+    assert.deepEqual(modes.sort(), [
+      ["amqp.sqlite", "600"],
+      ["amqp.sqlite-wal", "600"],
+      ["lock", "600"],
+    ]);
+    assert.equal(modeOf(data), "700");
+  } finally {
+    Deno.umask(umask);
+  }
+});
+
+Deno.test("files that an earlier version left readable are narrowed, also after a crash", async () => {
+  await using data = await temporary();
+  const args = ["--data", data.path, "--amqp-port", "0", "--mongo-port", "0"];
+  const first = up(...args);
+  const connection = await amqplib.connect(await first.url("AMQP_URL"));
+  connection.on("error", () => {}); // it is killed
+  await (await connection.createChannel()).assertQueue("q");
+  await first.ended("SIGKILL");
+  const files = () => [...Deno.readDirSync(data.path)].map(({ name }) => `${data.path}/${name}`);
+  for (const file of files()) Deno.chmodSync(file, 0o644);
+  await using _stack = await startEmbedded({ data: data.path });
+  const open = files().filter((file) => file.includes("amqp") && modeOf(file) !== "600");
+  assert.deepEqual(open, []);
+});
+
+function modeOf(path: string): string {
+  return (Deno.statSync(path).mode! & 0o777).toString(8);
+}

@@ -3,8 +3,8 @@
  * @module
  */
 import type { Channel } from "amqplib";
-import { type Broker, brokerText, CLOSE_LIMIT } from "./broker.ts";
-import { within } from "./tool.ts";
+import { type Broker, brokerText } from "./broker.ts";
+import { aborted, backoff, pause } from "./wait.ts";
 
 /** AMQP 0-9-1 reply codes that no repetition changes: access refused, not found, locked, precondition failed, not allowed, not implemented. */
 const REFUSALS = [403, 404, 405, 406, 503, 530, 540];
@@ -37,37 +37,33 @@ export async function keepChannel<C extends Channel>(
   broker: Broker,
   { open, setUp, closed, finish, signal }: ChannelUse<C>,
 ): Promise<void> {
-  const aborted = new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
+  const stopped = aborted(signal);
   for (let failures = 0; !signal.aborted;) {
     let channel: C | undefined;
     let error: Error | undefined;
     try {
       const opening = open();
       // A channel that comes too late closes with its connection.
-      channel = await Promise.race([opening, aborted]) as C | undefined;
+      channel = await Promise.race([opening, stopped]) as C | undefined;
       if (!channel) return void opening.catch(() => {});
       const end = ended(channel, (reason) => error = reason);
       const settingUp = setUp(channel, (reason) => {
         error = new Error(reason);
         channel!.close().catch(() => {}); // it may have closed by itself
       });
-      settingUp.catch(() => {}); // nobody waits for it any more when a broker that hangs keeps it from ending
-      await Promise.race([settingUp, aborted]);
+      settingUp.catch(() => {}); // nobody waits for it any more once the signal has aborted
+      await Promise.race([settingUp, stopped]);
       failures = 0;
-      await Promise.race([end, aborted]);
+      await Promise.race([end, stopped]);
       if (signal.aborted) {
         await finish?.(channel);
-        // amqplib's close() fails on a closed channel, and never answers when the connection breaks meanwhile.
-        const gone = Promise.race([channel.close().catch(() => {}), end]);
-        return await within(CLOSE_LIMIT, gone);
+        // Nobody needs the answer, which does not come when the connection breaks meanwhile.
+        return void channel.close().catch(() => {});
       }
       if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
     } catch (failure) {
       if (broker.failure) throw broker.failure;
-      // What was declared and is not found was deleted meanwhile: declare it again, but not for ever.
+      // What was declared a moment ago is not found: somebody has deleted it. Declare it again, but not for ever.
       const deleted = (failure as { code?: number }).code === 404 && failures < 5;
       if (isRefusal(failure) && !deleted) throw new Error(brokerText(failure));
       channel?.close().catch(() => {}); // the error may have closed it
@@ -77,16 +73,12 @@ export async function keepChannel<C extends Channel>(
       else broker.log.debug(text);
     }
     await closed?.(error);
-    // A connection in the middle of closing fails at once; an outage is waited for in open().
-    if (failures > 0) await Promise.race([delay(Math.min(5000, 50 * 2 ** failures)), aborted]);
+    // While a connection is closing, open() fails at once; during an outage it waits.
+    if (failures > 0) await pause(backoff(failures), signal).catch(() => {});
   }
 }
 
 function ended(channel: Channel, onError: (error: Error) => void): Promise<void> {
   channel.on("error", onError);
   return new Promise((resolve) => channel.on("close", () => resolve()));
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -2,7 +2,6 @@
  * Flags and environment to a typed configuration: one pure function over a table of flags.
  * @module
  */
-import { Command, CommanderError, Option } from "commander";
 
 /** One flag of a tool; its name is the key under which it stands in a {@linkcode Flags} table. */
 export interface Flag<T> {
@@ -39,12 +38,35 @@ export interface Usage<F extends Flags> {
   arguments?: string;
   /** Text after the list of flags: queues, dead-letter queue, examples. */
   notes?: string;
-  /** The flags. */
+  /** The flags; those that a command names are taken by that command only. */
   flags: F;
+  /** The commands of a tool that does several things; the first word says which. */
+  commands?: Record<string, CommandUsage>;
+}
+
+/** What a tool says of one of its commands. */
+export interface CommandUsage {
+  /** What the command does, for `--help`. */
+  about: string;
+  /** Its positional arguments, as in {@linkcode Usage}. */
+  arguments?: string;
+  /** The flags that it takes besides those that every command takes. */
+  flags?: readonly string[];
+}
+
+/** A command line that was understood. */
+export interface Parsed<F extends Flags> {
+  /** The configuration. */
+  flags: Values<F>;
+  /** The positional arguments. */
+  words: string[];
+  /** The command; `""` when the tool has none. */
+  command: string;
 }
 
 /** Wrong usage: a flag, a variable or an argument that cannot be used. Ends a tool with exit code 2. */
 export class UsageError extends Error {
+  /** For those who see it through its name only. */
   override name = "UsageError";
 }
 
@@ -79,62 +101,49 @@ export function numberFlag(
 /**
  * Reads the command line and the environment.
  *
- * Flags win over variables, variables over defaults. The underscore spelling of a flag (`--app_id`) is accepted.
- * An empty variable counts as unset.
+ * Flags win over variables, variables over defaults. The underscore spelling of a flag (`--app_id`) is accepted. An empty variable counts
+ * as unset; an empty value of a flag, such as that of an unset shell variable, is refused.
  *
  * @param usage the tool's flags and arguments
  * @param args the command line after the script's name
  * @param env looks a variable up
- * @returns the configuration and the positional arguments, or the help text when it is asked for
+ * @returns the configuration, or the help text when it is asked for
  * @throws {UsageError} for an unknown flag, a missing value or a value that cannot be used
  */
-export function parseFlags<F extends Flags>(
+export async function parseFlags<F extends Flags>(
   usage: Usage<F>,
   args: readonly string[],
   env: (name: string) => string | undefined,
-): { flags: Values<F>; words: string[] } | { help: string } {
-  let help = "";
-  const command = new Command(usage.name)
-    .description(usage.about)
-    .exitOverride()
-    .configureOutput({
-      writeOut: (text) => help += text,
-      writeErr: () => {},
-      // Commander would read further variables for these.
-      getOutHasColors: () => false,
-      getErrHasColors: () => false,
-      getOutHelpWidth: () => 100,
-    })
-    .helpOption("-h, --help", "show this help");
-  if (usage.arguments) command.argument(usage.arguments);
-  else command.allowExcessArguments(false);
-  if (usage.notes) command.addHelpText("after", `\n${usage.notes}`);
-  for (const [key, flag] of Object.entries(usage.flags)) {
-    command.addOption(option(key, flag));
-  }
-
-  try {
-    command.parse(withDashes(args, usage.flags), { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return { help };
-    throw new UsageError(`${error.message.replace(/^error: /, "")}; see --help`);
-  }
-
-  const given = command.opts();
+): Promise<Parsed<F> | { help: string }> {
+  const line = isPlain(usage, args)
+    ? { given: {}, words: [...args], command: "" }
+    : (await import("./command_line.ts")).readCommandLine(usage, args);
+  if ("help" in line) return line;
   const flags: Record<string, unknown> = {};
   for (const [key, flag] of Object.entries(usage.flags)) {
     const variable = flag.env?.find((name) => env(name));
-    if (key in given) flags[key] = convert(long(key), given[key], flag);
+    if (key in line.given) flags[key] = convert(long(key), line.given[key]!, flag);
     else if (variable) flags[key] = convert(variable, env(variable)!, flag);
     else flags[key] = flag.default;
   }
-  return { flags: flags as Values<F>, words: command.args };
+  return { flags: flags as Values<F>, words: line.words, command: line.command };
+}
+
+/** Without a flag there is nothing to parse, and commander, which takes as long to load as the rest of lib, is not needed. */
+function isPlain(usage: Usage<Flags>, args: readonly string[]): boolean {
+  if (usage.commands || args.some((arg) => arg.startsWith("-"))) return false;
+  return args.length === 0
+    ? !usage.arguments?.startsWith("<")
+    : /^\[.*\.\.\.\]$/.test(usage.arguments ?? "");
 }
 
 /** Not commander's own `argParser`: its error repeats the value, which may hold a password. */
 function convert(source: string, value: string | boolean, flag: Flag<unknown>): unknown {
-  if (typeof value === "boolean" || !flag.parse) return value;
+  if (typeof value === "boolean") return value;
+  if (!flag.parse) {
+    if (value !== "") return value;
+    throw new UsageError(`${source}: expected ${flag.value}, not an empty text`);
+  }
   try {
     return flag.parse(value);
   } catch (error) {
@@ -142,29 +151,7 @@ function convert(source: string, value: string | boolean, flag: Flag<unknown>): 
   }
 }
 
-function option(key: string, flag: Flag<unknown>): Option {
-  const short = flag.short ? `-${flag.short}, ` : "";
-  const value = flag.value ? ` <${flag.value}>` : "";
-  const initial = flag.value && flag.default !== "" && flag.default !== undefined
-    ? ` (default: ${flag.default})`
-    : "";
-  const variables = flag.env ? ` (env: ${flag.env.join(", ")})` : "";
-  return new Option(`${short}${long(key)}${value}`, flag.about + initial + variables);
-}
-
 /** `batchSize` to `--batch-size`. */
-function long(key: string): string {
+export function long(key: string): string {
   return "--" + key.replace(/[A-Z]/g, (letter) => "-" + letter.toLowerCase());
-}
-
-/** Existing callers spell flags with underscores (`--app_id`); only known flags are touched, and nothing after `--`. */
-function withDashes(args: readonly string[], flags: Flags): string[] {
-  const known = new Set(Object.keys(flags).map(long));
-  const end = args.includes("--") ? args.indexOf("--") : args.length;
-  return args.map((arg, index) => {
-    if (index >= end || !arg.startsWith("--")) return arg;
-    const [name = "", ...value] = arg.split("=");
-    const dashed = name.replaceAll("_", "-");
-    return known.has(dashed) ? [dashed, ...value].join("=") : arg;
-  });
 }

@@ -15,15 +15,15 @@ const usage = {
   },
 };
 
-function parse(args: string[], env: Record<string, string> = {}) {
-  const parsed = parseFlags(usage, args, (name) => env[name]);
+async function parse(args: string[], env: Record<string, string> = {}) {
+  const parsed = await parseFlags(usage, args, (name) => env[name]);
   assert("flags" in parsed, "help was shown");
   return parsed;
 }
 
-function refusal(args: string[], env: Record<string, string> = {}): string {
+async function refusal(args: string[], env: Record<string, string> = {}): Promise<string> {
   try {
-    parse(args, env);
+    await parse(args, env);
   } catch (error) {
     assert(error instanceof UsageError, `${error}`);
     return error.message;
@@ -31,52 +31,54 @@ function refusal(args: string[], env: Record<string, string> = {}): string {
   assert.fail("it was accepted");
 }
 
-Deno.test("parseFlags() gives flags precedence over variables, and variables over defaults", () => {
-  assert.equal(parse([]).flags.batchSize, 5);
-  assert.equal(parse([], { SIZE: "7" }).flags.batchSize, 7);
-  assert.equal(parse(["--batch-size", "9"], { SIZE: "7" }).flags.batchSize, 9);
-  assert.equal(parse([], { SIZE: "" }).flags.batchSize, 5);
+Deno.test("parseFlags() gives flags precedence over variables, and variables over defaults", async () => {
+  assert.equal((await parse([])).flags.batchSize, 5);
+  assert.equal((await parse([], { SIZE: "7" })).flags.batchSize, 7);
+  assert.equal((await parse(["--batch-size", "9"], { SIZE: "7" })).flags.batchSize, 9);
+  assert.equal((await parse([], { SIZE: "" })).flags.batchSize, 5);
 });
 
-Deno.test("parseFlags() reads the variables of existing installations, the first set one", () => {
+Deno.test("parseFlags() reads the variables of existing installations, the first set one", async () => {
   const url = "amqp://u:p@host:1/v";
   for (const name of ["AMQP_URL", "AMQPURL", "RABBITMQ_URI"]) {
-    assert.equal(parse([], { [name]: url }).flags.amqpUrl, url);
+    assert.equal((await parse([], { [name]: url })).flags.amqpUrl, url);
   }
   assert.equal(
-    parse([], { QUEUE_URL: "rabbit:5673" }).flags.amqpUrl,
+    (await parse([], { QUEUE_URL: "rabbit:5673" })).flags.amqpUrl,
     "amqp://guest:guest@rabbit:5673",
   );
-  assert.equal(parse([], { QUEUE_URL: "rabbit:5673", AMQP_URL: url }).flags.amqpUrl, url);
+  assert.equal((await parse([], { QUEUE_URL: "rabbit:5673", AMQP_URL: url })).flags.amqpUrl, url);
 });
 
-Deno.test("parseFlags() accepts the underscore spelling of a flag, but leaves words alone", () => {
-  assert.equal(parse(["--app_id", "a_b"]).flags.appId, "a_b");
-  assert.equal(parse(["--app_id=a_b"]).flags.appId, "a_b");
-  assert.deepEqual(parse(["--", "--app_id", "x"]).words, ["--app_id", "x"]);
+Deno.test("parseFlags() accepts the underscore spelling of a flag, but leaves words alone", async () => {
+  assert.equal((await parse(["--app_id", "a_b"])).flags.appId, "a_b");
+  assert.equal((await parse(["--app_id=a_b"])).flags.appId, "a_b");
+  assert.deepEqual((await parse(["--", "--app_id", "x"])).words, ["--app_id", "x"]);
 });
 
-Deno.test("parseFlags() keeps any value and any words as they are", () => {
-  fc.assert(fc.property(fc.string(), fc.array(fc.string()), (value, words) => {
-    const parsed = parse([`--app-id=${value}`, "--", ...words]);
-    assert.equal(parsed.flags.appId, value);
-    assert.deepEqual(parsed.words, words);
-  }));
+Deno.test("parseFlags() keeps any value and any words as they are", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.string({ minLength: 1 }), fc.array(fc.string()), async (value, words) => {
+      const parsed = await parse([`--app-id=${value}`, "--", ...words]);
+      assert.equal(parsed.flags.appId, value);
+      assert.deepEqual(parsed.words, words);
+    }),
+  );
 });
 
-Deno.test("parseFlags() refuses unknown flags, missing values and numbers out of range, naming them", () => {
-  assert.match(refusal(["--nope"]), /--nope/);
-  assert.match(refusal(["--app-id"]), /--app-id/);
+Deno.test("parseFlags() refuses unknown flags, missing values and numbers out of range, naming them", async () => {
+  assert.match(await refusal(["--nope"]), /--nope/);
+  assert.match(await refusal(["--app-id"]), /--app-id/);
   for (const bad of ["0", "11", "1.5", "x", "", "NaN"]) {
     assert.match(
-      refusal(["--batch-size", bad]),
+      await refusal(["--batch-size", bad]),
       /--batch-size: expected a whole number from 1 to 10/,
     );
   }
-  assert.match(refusal([], { SIZE: "x" }), /SIZE: expected a whole number.*'x'/);
+  assert.match(await refusal([], { SIZE: "x" }), /SIZE: expected a whole number.*'x'/);
 });
 
-Deno.test("parseFlags() refuses a URL that is none, without showing its password", () => {
+Deno.test("parseFlags() refuses a URL that is none, without showing its password", async () => {
   for (
     const url of [
       "amqp//u:s3cret@h",
@@ -86,15 +88,17 @@ Deno.test("parseFlags() refuses a URL that is none, without showing its password
       "amqp://u:s3cret%@h",
     ]
   ) {
-    for (const message of [refusal(["--amqp-url", url]), refusal([], { AMQP_URL: url })]) {
+    for (
+      const message of [await refusal(["--amqp-url", url]), await refusal([], { AMQP_URL: url })]
+    ) {
       assert.match(message, /expected amqp:\/\//);
       assert.doesNotMatch(message, /s3|cret/);
     }
   }
 });
 
-Deno.test("parseFlags() names flag, default and variables in the help", () => {
-  const parsed = parseFlags(usage, ["--help"], () => undefined);
+Deno.test("parseFlags() names flag, default and variables in the help", async () => {
+  const parsed = await parseFlags(usage, ["--help"], () => undefined);
   assert("help" in parsed);
   assert.match(
     parsed.help.replace(/\s+/g, " "),

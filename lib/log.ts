@@ -3,13 +3,17 @@
  * @module
  */
 import type { Logger } from "@logtape/logtape";
-import { type Flag, textFlag } from "./flags.ts";
+import type { Flag } from "./flags.ts";
+import { printable } from "./text.ts";
 import { withoutPassword } from "./url.ts";
 
 /** Says what happens, on stderr. The methods return at once. */
 export interface Log {
+  /** Says what only matters when something is looked into. */
   debug(text: string): void;
+  /** Says what is worth knowing: a connection is back. */
   info(text: string): void;
+  /** Says what somebody may have to look at: an outage, a message that failed. */
   warn(text: string): void;
   /** Says from now on what is as severe as this. */
   setLevel(least: Level): void;
@@ -17,16 +21,25 @@ export interface Log {
   written(): Promise<unknown>;
 }
 
-const levels = ["debug", "info", "warning", "error"] as const;
-/** Severity of a diagnostic, least first: debug, info, warning, error. */
-export type Level = typeof levels[number];
+/** Severity of a diagnostic, least first. */
+export type Level = "debug" | "info" | "warning" | "error";
+const levels: readonly Level[] = ["debug", "info", "warning", "error"];
 /** Form of a diagnostic. */
 export type LogFormat = "text" | "json";
 
 /** The flags about logging that every tool has. */
-export const logFlags = {
+export type LogFlags = {
+  /** Least severe level to log. */
+  logLevel: Flag<Level>;
+  /** Form of the lines. */
+  logFormat: Flag<LogFormat>;
+};
+
+/** `--log-level` and `--log-format`. */
+export const logFlags: LogFlags = {
   logLevel: {
-    ...textFlag(`least severe level to log: ${levels.join(", ")}`, { default: "info" }),
+    about: `least severe level to log: ${levels.join(", ")}`,
+    default: "info",
     value: "LEVEL",
     short: "l",
     env: ["LOG_LEVEL"],
@@ -34,23 +47,43 @@ export const logFlags = {
       const level = text.toLowerCase().replace(/^warn$/, "warning");
       return oneOf(levels, level);
     },
-  } as Flag<Level>,
+  },
   logFormat: {
-    ...textFlag("text or json", { default: "text" }),
+    about: "text or json",
+    default: "text",
     value: "FORMAT",
     parse: (text: string) => oneOf(["text", "json"], text),
-  } as Flag<LogFormat>,
+  },
 };
 
-/** Returns the process's log. The logging library is loaded with the first line that is to be written: most runs have none. */
-export function startLogging(name: string, least: Level, format: LogFormat): Log {
+/** How to log. */
+export interface LogOptions {
+  /** Who speaks. */
+  name?: string;
+  /** Least severe level to log (info). */
+  level?: Level;
+  /** Form of the lines (text). */
+  format?: LogFormat;
+}
+
+/** Longest line, in characters: what comes from outside may be of any length. */
+const LONGEST = 2000;
+
+/**
+ * Returns a log that writes to stderr. The logging library is loaded with the first line that is to be written: most runs have none.
+ * What is logged is cut and escaped, and passwords of URLs are hidden.
+ */
+export function createLog(
+  { name = "event-sink", level: least = "info", format = "text" }: LogOptions = {},
+): Log {
   let logger: Promise<Logger> | undefined;
   let last: Promise<unknown> = Promise.resolve();
   const at = (level: "debug" | "info" | "warn") => (text: string) => {
     if (levels.indexOf(least) > ["debug", "info", "warn"].indexOf(level)) return;
     logger ??= createLogger(name, format);
     const loading = logger;
-    last = last.then(async () => (await loading)[level](literally(text)));
+    const line = printable(withoutPassword(text), LONGEST);
+    last = last.then(async () => (await loading)[level](literally(line)));
   };
   return {
     debug: at("debug"),
@@ -62,14 +95,16 @@ export function startLogging(name: string, least: Level, format: LogFormat): Log
 }
 
 async function createLogger(name: string, format: LogFormat): Promise<Logger> {
-  const { configure, getJsonLinesFormatter, getLogger, getTextFormatter } = await import(
-    "@logtape/logtape"
-  );
+  const { configure, getAnsiColorFormatter, getJsonLinesFormatter, getLogger, getTextFormatter } =
+    await import("@logtape/logtape");
+  const text = { timestamp: "time", category: () => name, value: String } as const;
   const formatter = format === "json"
     ? getJsonLinesFormatter({ message: "rendered" })
-    : getTextFormatter({ timestamp: "time", category: () => name, value: String });
+    : Deno.stderr.isTerminal() && !Deno.noColor
+    ? getAnsiColorFormatter(text)
+    : getTextFormatter(text);
   await configure({
-    sinks: { stderr: (record) => writeError(withoutPassword(formatter(record))) },
+    sinks: { stderr: (record) => writeError(formatter(record)) },
     loggers: [
       { category: name, lowestLevel: "debug", sinks: ["stderr"] },
       { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["stderr"] },

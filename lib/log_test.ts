@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 
 async function logged(format: string, texts: string[]): Promise<string[]> {
   const { href } = new URL("log.ts", import.meta.url);
-  const script = `import { startLogging } from ${JSON.stringify(href)};
-const log = startLogging("tool", "info", ${JSON.stringify(format)});
+  const script = `import { createLog } from ${JSON.stringify(href)};
+const log = createLog({ name: "tool", format: ${JSON.stringify(format)} });
 for (const text of ${JSON.stringify(texts)}) log.warn(text);
 log.debug("not said");
 await log.written();`;

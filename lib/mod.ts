@@ -3,13 +3,35 @@
  * @module
  */
 export * from "./flags.ts";
-export { amqpUrlFlag, mongoUrlFlag, withoutPassword } from "./url.ts";
-export { type Log } from "./log.ts";
-export { pause, runTool, type Tool, within } from "./tool.ts";
-export { type Broker, brokerText, type Channel, connectBroker } from "./broker.ts";
-export { createPublisher, type Outgoing, type Publisher } from "./publish.ts";
-export { BadMessage, consume, deadLetterQueue, type Message, republishable } from "./consume.ts";
-export { connectMongo } from "./mongo.ts";
-export { type Process, startDeno } from "./process.ts";
-export { sendFlags, sendInput } from "./input.ts";
-export { pausePerDot, shown, textOf } from "./text.ts";
+export { amqpUrlFlag, mongoUrlFlag, nameOf, withoutPassword } from "./url.ts";
+export {
+  createLog,
+  type Level,
+  type Log,
+  type LogFlags,
+  type LogFormat,
+  type LogOptions,
+} from "./log.ts";
+export { runTool, type Tool, type ToolUsage } from "./tool.ts";
+export { aborted, backoff, type BackoffOptions, pause, within } from "./wait.ts";
+export {
+  type Broker,
+  brokerText,
+  type Channel,
+  connectBroker,
+  type ConnectOptions,
+} from "./broker.ts";
+export {
+  createPublisher,
+  type Outgoing,
+  type Publisher,
+  type PublisherOptions,
+} from "./publish.ts";
+export { consume, type ConsumeOptions, deadLetterQueue, type Message } from "./consume.ts";
+export { BadMessage, republishable } from "./retry.ts";
+export { connectMongo, type Mongo, type OutageOptions, throughOutages } from "./mongo.ts";
+export { createCrew, type Crew, type Process, type ProcessOptions, startDeno } from "./process.ts";
+export { duration, type ProgressLine, startProgress } from "./progress.ts";
+export { queueFlag, recv, type RecvUsage } from "./recv.ts";
+export { type Content, send, type SendFlags, type SendUsage, timeoutFlag } from "./send.ts";
+export { counted, pausePerDot, printable, shown, textOf } from "./text.ts";

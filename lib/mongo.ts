@@ -6,14 +6,15 @@ import { Socket } from "node:net";
 import type { MongoClient } from "mongodb";
 import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
-import { pause, within } from "./tool.ts";
-import { withoutPassword } from "./url.ts";
+import { nameOf } from "./url.ts";
+import { backoff, pause, within } from "./wait.ts";
 
 /** Longest time that saying goodbye to a server that hangs may take, in milliseconds. */
 const CLOSE_LIMIT = 1000;
 
 /** A connected client. Dispose it to close it. */
 export interface Mongo extends AsyncDisposable {
+  /** The official driver's client. */
   readonly client: MongoClient;
   /** The URL without its password, for messages. */
   readonly name: string;
@@ -32,7 +33,7 @@ export async function connectMongo(
   // The driver takes longer to load than everything else together; tools without MongoDB do not wait for it.
   const { MongoClient } = await import("mongodb");
   failLateWrites();
-  const name = withoutPassword(url).replace("***@", "");
+  const name = nameOf(url);
   let client: MongoClient;
   try {
     client = new MongoClient(url, {
@@ -41,7 +42,7 @@ export async function connectMongo(
       serverSelectionTimeoutMS: 2000,
       // A server that hangs is one that is away; by default the driver would wait for ever.
       connectTimeoutMS: 5000,
-      socketTimeoutMS: 30_000,
+      socketTimeoutMS: 20_000,
     });
   } catch (error) {
     throw new UsageError(`Cannot use the MongoDB URL ${name}: ${(error as Error).message}`);
@@ -75,6 +76,47 @@ export async function connectMongo(
       await within(CLOSE_LIMIT, client.close());
     },
   };
+}
+
+/** How to outlast an outage. */
+export interface OutageOptions {
+  /** Gives up waiting. */
+  signal: AbortSignal;
+  /** Where to say that MongoDB is away, and that it is back. */
+  log: Log;
+  /** What cannot be done meanwhile, for messages (`use MongoDB`). */
+  doing?: string;
+  /** Longest wait between two attempts, in milliseconds (5000). */
+  longest?: number;
+  /** Whether an error is no outage, but one that no repetition changes; those about credentials always are. */
+  isFinal?: (error: unknown) => boolean;
+}
+
+/**
+ * Repeats an operation until it succeeds: MongoDB may be away for a while.
+ *
+ * @throws what no repetition changes, and the signal's reason
+ */
+export async function throughOutages<T>(
+  operation: () => Promise<T>,
+  { signal, log, doing = "use MongoDB", longest, isFinal = () => false }: OutageOptions,
+): Promise<T> {
+  for (let failures = 0;;) {
+    try {
+      const result = await operation();
+      if (failures > 0) log.info("MongoDB is back");
+      return result;
+    } catch (error) {
+      if (isFinal(error)) throw error;
+      const { message, code } = error as Error & { code?: number };
+      const text = `Cannot ${doing}: ${message}`;
+      // https://www.mongodb.com/docs/manual/reference/error-codes/: 13 Unauthorized, 18 AuthenticationFailed
+      if (code === 13 || code === 18) throw new Error(text);
+      if (failures === 0 && !signal.aborted) log.warn(`${text}. Waiting until it can be done`);
+      else log.debug(text);
+      await pause(backoff(++failures, { longest }), signal);
+    }
+  }
 }
 
 let failing = false;

@@ -6,7 +6,8 @@ import { Buffer } from "node:buffer";
 import type { ConfirmChannel, Message as AmqpMessage, Options } from "amqplib";
 import { type Broker, brokerText, type Channel } from "./broker.ts";
 import { keepChannel } from "./channel.ts";
-import { during, within } from "./tool.ts";
+import { createWindow, type Unconfirmed } from "./unconfirmed.ts";
+import { aborted, during, within } from "./wait.ts";
 
 /** A message to publish. */
 export interface Outgoing {
@@ -38,26 +39,20 @@ export interface Publisher extends AsyncDisposable {
 export interface PublisherOptions {
   /** Declares exchanges and queues; runs again on every new channel. */
   declare?: (channel: Channel) => Promise<unknown>;
-  /** Milliseconds that a message may wait for its confirm (10,000), outages included. */
+  /**
+   * Milliseconds to wait for a confirm, and for a connection after an outage. By default there is no limit, and a line in the log says what
+   * is waited for.
+   */
   timeout?: number;
-  /** For tools that outlive the broker: opening waits until it aborts; then what is unconfirmed while there is no connection rejects at once. */
+  /** When it aborts, what is unconfirmed has five seconds left; without a connection it is rejected at once. */
   signal?: AbortSignal;
 }
 
-/** Bounds of what is unconfirmed: enough to hide the round trip, small enough to keep memory flat. */
-const WINDOW_MESSAGES = 1000;
-const WINDOW_BYTES = 16 * 2 ** 20;
+/** Milliseconds without a confirm after which a line says so. */
+const SLOW = 10_000;
 
-interface Unconfirmed {
-  exchange: string;
-  routingKey: string;
-  content: Buffer;
-  options: Options.Publish;
-  deadline: number;
-  unroutable: boolean;
-  resolve: () => void;
-  reject: (error: Error) => void;
-}
+/** Milliseconds that confirms may take once the signal has aborted. */
+const LAST_CONFIRMS = 5000;
 
 /**
  * Opens a publisher.
@@ -66,35 +61,43 @@ interface Unconfirmed {
  */
 export async function createPublisher(
   broker: Broker,
-  { declare, timeout = 10_000, signal }: PublisherOptions = {},
+  { declare, timeout = Infinity, signal }: PublisherOptions = {},
 ): Promise<Publisher> {
-  const unconfirmed = new Set<Unconfirmed>();
-  let bytes = 0;
+  signal?.throwIfAborted();
+  const window = createWindow();
   let channel: ConfirmChannel | undefined;
   let failure: Error | undefined;
-  let roomWaiters: (() => void)[] = [];
-  let idle: (() => void) | undefined;
+  /** Since when there is no channel, and since when the signal has aborted. */
+  let offline = Date.now();
+  let stopping = Infinity;
+  let told = false;
 
-  function settle(message: Unconfirmed, error?: Error) {
-    if (!unconfirmed.delete(message)) return;
-    bytes -= message.content.length;
-    if (error) message.reject(error);
-    else message.resolve();
-    if (roomWaiters.length > 0 && hasRoom()) {
-      const waiters = roomWaiters;
-      roomWaiters = [];
-      for (const resolve of waiters) resolve();
+  function send(message: Unconfirmed) {
+    message.sent = Date.now();
+    message.unroutable = false;
+    const { exchange, routingKey, content, options } = message;
+    try {
+      channel!.publish(exchange, routingKey, content, options, (error) => {
+        // amqplib's error for what is unconfirmed when a channel closes: it is sent again on the next one.
+        if (error?.message === "channel closed") return;
+        if (error) fail(message, "the broker refused the message (nack)");
+        else if (message.unroutable) fail(message, unroutable(message));
+        else window.settle(message);
+      });
+    } catch (error) {
+      // A closing channel throws; the next one sends it. Anything else is about this message.
+      if ((error as Error).name !== "IllegalOperationError") {
+        fail(message, (error as Error).message);
+      }
     }
-    if (unconfirmed.size === 0) idle?.();
+  }
+  function fail(message: Unconfirmed, why: string) {
+    window.settle(message, new Error(`Cannot publish: ${why}`));
   }
 
-  function settleAll(error: Error) {
-    for (const message of [...unconfirmed]) settle(message, error);
-  }
-
-  /** A return names no delivery tag. Those with the same id and target come back in the order in which they went out. */
+  /** `basic.return` names no delivery tag, so that a message is found by its id and target; equal ones come back in the order they were sent. */
   function markUnroutable({ fields, properties }: AmqpMessage) {
-    for (const message of unconfirmed) {
+    for (const message of window.messages) {
       if (
         message.options.messageId === properties.messageId && !message.unroutable &&
         message.exchange === fields.exchange && message.routingKey === fields.routingKey
@@ -105,81 +108,79 @@ export async function createPublisher(
     }
   }
 
-  const hasRoom = () => unconfirmed.size < WINDOW_MESSAGES && bytes < WINDOW_BYTES;
-
-  function send(message: Unconfirmed) {
-    message.unroutable = false;
-    try {
-      channel!.publish(
-        message.exchange,
-        message.routingKey,
-        message.content,
-        message.options,
-        (error) => {
-          // How amqplib fails what is unconfirmed on a channel that closes: no answer yet, it goes out again on the next one.
-          if (error?.message === "channel closed") return;
-          if (error) {
-            settle(message, new Error("Cannot publish: the broker refused the message (nack)"));
-          } else if (message.unroutable) {
-            settle(message, new Error(unroutable(message)));
-          } else settle(message);
-        },
-      );
-    } catch (error) {
-      // A closing channel throws; the next one sends it. Anything else is about this message.
-      if ((error as Error).name === "IllegalOperationError") return;
-      settle(message, new Error(`Cannot publish: ${(error as Error).message}`));
+  function watch() {
+    const now = Date.now();
+    if (now - stopping > LAST_CONFIRMS) return window.fail(signal!.reason);
+    const [oldest] = window.messages;
+    if (!oldest) return void (told = false);
+    const waited = now - (channel ? oldest.sent : offline);
+    const why = !channel
+      ? " (there is no connection)"
+      : broker.blocked
+      ? ` (it has blocked publishers: ${broker.blocked})`
+      : "";
+    if (waited > timeout) {
+      const error = new Error(`Cannot publish: no confirm within ${timeout / 1000} s${why}`);
+      for (const message of [...window.messages]) {
+        if (channel && now - message.sent <= timeout) break; // in the order in which they went out
+        window.settle(message, error);
+      }
+    } else if (waited > SLOW && channel && !told) {
+      told = true;
+      broker.log.warn(`No confirm from ${broker.name} for ${waited / 1000 | 0} s${why}. Waiting`);
     }
   }
 
-  // One timer for all: they were put in in the order of their deadlines.
-  const timer = setInterval(() => {
-    const now = Date.now();
-    for (const message of unconfirmed) {
-      if (message.deadline > now) break;
-      const why = broker.blocked
-        ? " (it has blocked publishers, being short of memory or disk)"
-        : "";
-      settle(message, new Error(`Cannot publish: no confirm within ${timeout / 1000} s${why}`));
-    }
-  }, Math.min(timeout, 250));
-
   const disposed = new AbortController();
-  const closed = Promise.withResolvers<void>();
-  const opened = new Promise<true>((resolve, reject) => {
-    keepChannel(broker, {
-      open: broker.createConfirmChannel,
-      async setUp(opened) {
-        opened.on("return", markUnroutable);
-        await declare?.(opened);
-        channel = opened;
-        for (const message of unconfirmed) send(message);
-        resolve(true);
-      },
-      closed(error) {
-        channel = undefined;
-        // The broker does not say which message was at fault; none of them is confirmed.
-        if (error) settleAll(new Error(`Cannot publish: ${brokerText(error)}`));
-        if (signal?.aborted) settleAll(signal.reason);
-      },
-      signal: disposed.signal,
-    }).then(closed.resolve, (error) => {
-      failure = new Error(`Cannot publish: ${error.message}`);
-      settleAll(failure);
-      clearInterval(timer);
-      closed.resolve();
-      reject(failure);
-    });
+  const opened = Promise.withResolvers<true>();
+  opened.promise.catch(() => {}); // nobody waits for it any more when it failed later
+  const keeping = keepChannel(broker, {
+    open: broker.createConfirmChannel,
+    async setUp(opening) {
+      opening.on("return", markUnroutable);
+      await declare?.(opening);
+      channel = opening;
+      for (const message of window.messages) send(message);
+      opened.resolve(true);
+    },
+    closed(error) {
+      channel = undefined;
+      offline = Date.now();
+      // The broker does not say which message was at fault; none of them is confirmed.
+      if (error) window.fail(new Error(`Cannot publish: ${brokerText(error)}`));
+      if (signal?.aborted) window.fail(signal.reason);
+    },
+    signal: disposed.signal,
+  }).catch((error) => {
+    failure = new Error(`Cannot publish: ${error.message}`);
+    window.fail(failure);
+    opened.reject(failure);
   });
-  const aborted = new Promise<undefined>((resolve) => {
-    signal?.addEventListener("abort", () => {
-      if (!channel) settleAll(signal.reason);
-      resolve(undefined);
-    }, { once: true });
-  });
-  if (!await (signal ? Promise.race([opened, aborted]) : within(timeout, opened))) {
+  const watching = setInterval(watch, Math.min(timeout, 250));
+  const onAbort = () => {
+    stopping = Date.now();
+    if (!channel) window.fail(signal!.reason);
+  };
+  signal?.addEventListener("abort", onAbort, { once: true });
+  async function close() {
+    failure ??= new Error("Cannot publish: the publisher is closed");
     disposed.abort();
-    clearInterval(timer);
+    clearInterval(watching);
+    signal?.removeEventListener("abort", onAbort);
+    await keeping;
+  }
+
+  const waiting: Promise<unknown>[] = [
+    timeout === Infinity ? opened.promise : within(timeout, opened.promise),
+  ];
+  if (signal) waiting.push(aborted(signal));
+  let open: unknown;
+  try {
+    open = await Promise.race(waiting);
+  } finally {
+    if (!open) await close();
+  }
+  if (!open) {
     signal?.throwIfAborted();
     throw new Error(`Cannot publish: ${broker.name} opens no channel within ${timeout / 1000} s`);
   }
@@ -198,37 +199,23 @@ export async function createPublisher(
         ...properties,
       };
       return new Promise((resolve, reject) => {
-        const deadline = Date.now() + timeout;
-        const message = {
-          exchange,
-          routingKey,
-          content,
-          options,
-          deadline,
-          unroutable: false,
-          resolve,
-          reject,
-        };
-        unconfirmed.add(message);
-        bytes += content.length;
-        if (channel) send(message);
+        const message = { exchange, routingKey, content, options, resolve, reject };
+        const unconfirmed = { ...message, sent: 0, unroutable: false };
+        window.add(unconfirmed);
+        if (channel) send(unconfirmed);
       });
     },
-    ready: () => hasRoom() ? undefined : new Promise((resolve) => roomWaiters.push(resolve)),
+    ready: window.room,
     async [Symbol.asyncDispose]() {
-      if (unconfirmed.size > 0) {
-        const settled = new Promise<void>((resolve) => idle = resolve);
-        await during(`waiting for ${unconfirmed.size} confirms`, settled);
-      }
-      disposed.abort();
-      clearInterval(timer);
-      await closed.promise;
+      const { size } = window.messages;
+      if (size > 0) await during(`waiting for ${size} confirms`, window.empty());
+      await close();
     },
   };
 }
 
 function unroutable({ exchange, routingKey }: Unconfirmed): string {
   return exchange === ""
-    ? `Cannot publish: there is no queue '${routingKey}'`
-    : `Cannot publish: no queue is bound to exchange '${exchange}' for routing key '${routingKey}'`;
+    ? `there is no queue '${routingKey}'`
+    : `no queue is bound to exchange '${exchange}' for routing key '${routingKey}'`;
 }

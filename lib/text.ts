@@ -1,8 +1,8 @@
 /**
- * Bodies as text for people.
+ * Text for people: whatever comes from outside passes through here before it reaches a terminal, a log or a header.
  * @module
  */
-import { pause } from "./tool.ts";
+import { pause } from "./wait.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -15,14 +15,33 @@ export function textOf(body: Uint8Array): string | undefined {
   }
 }
 
-/** The body as text; one that is not UTF-8 with its bytes escaped: `caf\xe9`. */
-export function shown(body: Uint8Array): string {
-  return textOf(body) ?? Array.from(body, escaped).join("");
+/**
+ * The text, so that it cannot move the cursor, forge a line or flood a terminal: control characters and those that turn the direction of
+ * writing are escaped (`\n`, `\x1b`, `\u202e`), and what is longer than `most` characters (no limit) is cut, which is said.
+ */
+export function printable(text: string, most = Infinity): string {
+  const cut = text.length <= most ? text : text.slice(0, most);
+  const safe = cut.replace(/[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, (char) => {
+    if (char === "\n") return "\\n";
+    return escaped(char.codePointAt(0)!);
+  });
+  return cut === text ? safe : `${safe}... (${text.length} characters)`;
 }
 
-function escaped(byte: number): string {
-  const printable = byte >= 0x20 && byte < 0x7f && byte !== 0x5c;
-  return printable ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, "0")}`;
+/** The body as text that is safe to print; one that is not UTF-8 with its bytes escaped: `caf\xe9`. */
+export function shown(body: Uint8Array, most = Infinity): string {
+  const text = textOf(body);
+  if (text !== undefined) return printable(text, most);
+  const start = Array.from(body.subarray(0, most), (byte) => {
+    const plain = byte >= 0x20 && byte < 0x7f && byte !== 0x5c;
+    return plain ? String.fromCharCode(byte) : escaped(byte);
+  }).join("");
+  return body.length <= most ? start : `${start}... (${body.length} bytes)`;
+}
+
+function escaped(code: number): string {
+  const hex = code.toString(16);
+  return code < 0x100 ? `\\x${hex.padStart(2, "0")}` : `\\u${hex.padStart(4, "0")}`;
 }
 
 /** The tutorial's pretended work: `seconds` for every dot of the text; rejects when the signal aborts. */
@@ -33,4 +52,9 @@ export async function pausePerDot(
 ): Promise<void> {
   const dots = text.split(".").length - 1;
   if (dots * seconds > 0) await pause(dots * seconds * 1000, signal);
+}
+
+/** `1 message`, `2 messages`. */
+export function counted(count: number, noun = "message"): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

@@ -3,93 +3,120 @@
  * @module
  */
 import { type Flags, parseFlags, type Usage, UsageError, type Values } from "./flags.ts";
-import { type Log, logFlags, startLogging, writeError } from "./log.ts";
+import { createLog, type Log, type LogFlags, logFlags, writeError } from "./log.ts";
+import { printable } from "./text.ts";
 import { withoutPassword } from "./url.ts";
+import { waitingFor } from "./wait.ts";
 
 /** What a tool's main function gets. */
 export interface Tool<F extends Flags> {
   /** The configuration. */
-  flags: Values<F> & Values<typeof logFlags>;
+  flags: Values<F> & Values<LogFlags>;
   /** The positional arguments. */
   words: string[];
-  /** Aborts at the first SIGINT or SIGTERM, or when stdout is closed: stop taking work and return. */
+  /** The command that was chosen; `""` when the tool has none. */
+  command: string;
+  /** Aborts at the first SIGINT or SIGTERM, at {@linkcode Tool.fail}, or when stdout is closed: stop taking work and return. */
   signal: AbortSignal;
+  /** Stops the tool as a signal would, and has it end with this error. */
+  fail: (error: unknown) => void;
   /** Diagnostics, to stderr. */
   log: Log;
   /** Writes a line for people to stdout; resolves when it is written, so that a slow reader slows the tool down. */
   print: (line: string) => Promise<void>;
 }
 
+/** How a tool is run. */
+export interface ToolUsage<F extends Flags> extends Omit<Usage<F>, "name"> {
+  /** Whether the process ends by itself, once nothing is left to do, rather than by an exit (false). */
+  endsByItself?: boolean;
+}
+
 /** Time that a cancelled tool has to finish what it holds, in milliseconds. */
 const SHUTDOWN_LIMIT = 10_000;
 
-/**
- * Milliseconds within which signals are one: at a terminal Ctrl-C goes to `deno task` and to the tool, and `deno task` passes it on
- * to the tool once more.
- */
+/** Milliseconds within which two signals are one: at a terminal a Ctrl-C reaches the tool twice, directly and by way of `deno task`. */
 const ONE_KEY_PRESS = 200;
+
+/** Longest line at a terminal, in characters: a body may have any length. */
+const LONGEST_LINE = 10_000;
+
+/** Whether a failure is shown with its stack. */
+let verbose = false;
+/** Resolves when the log is written. */
+let written: Log["written"] = () => Promise.resolve();
 
 /**
  * Runs a tool and exits the process: 0 done or cancelled, 1 the work failed, 2 wrong usage.
  * Does nothing when the entry file is imported rather than run.
  *
  * @param meta the entry file's `import.meta`
- * @param usage the command line, to which the flags about logging are added; with `endsByItself` the process is not ended but ends as
- * soon as nothing is left to do
+ * @param usage the command line, to which the flags about logging are added
  * @param main the tool's work; returns when done or soon after `signal` aborts, and throws when the work failed
  */
 export async function runTool<F extends Flags>(
   meta: ImportMeta,
-  usage: Omit<Usage<F>, "name"> & { endsByItself?: boolean },
+  usage: ToolUsage<F>,
   main: (tool: Tool<F>) => Promise<void>,
 ): Promise<void> {
   if (!meta.main) return;
-  const name = meta.filename?.match(/([^/\\]+)\.[jt]s$/)?.[1] ?? "tool";
+  const file = meta.filename?.match(/([^/\\]+)\.[jt]s$/)?.[1] ?? "tool";
   try {
-    await run(name, usage, main);
+    await run(file.replaceAll("_", "-"), usage, main);
   } catch (error) {
     await written();
-    fail(error);
+    exit(error);
   }
   await written();
-  // What libzmq still has to send it sends when the process ends by itself, and not when it is ended.
+  // libzmq sends what it still holds when the process ends by itself, but not when it exits.
   if (usage.endsByItself) Deno.unrefTimer(setTimeout(() => Deno.exit(0), SHUTDOWN_LIMIT));
   else Deno.exit(0);
 }
 
 async function run<F extends Flags>(
   name: string,
-  usage: Omit<Usage<F>, "name">,
+  usage: ToolUsage<F>,
   main: (tool: Tool<F>) => Promise<void>,
 ): Promise<void> {
-  const parsed = parseFlags(
+  const parsed = await parseFlags(
     { ...usage, name, flags: { ...usage.flags, ...logFlags } },
     Deno.args,
     (name) => Deno.env.get(name),
   );
   const stop = new AbortController();
   const print = printer(stop);
-  try {
-    if ("help" in parsed) return await print(parsed.help.trimEnd());
-    const flags = parsed.flags as Values<F> & Values<typeof logFlags>;
-    const log = startLogging(name, flags.logLevel, flags.logFormat);
-    verbose = flags.logLevel === "debug";
-    written = log.written;
-    stopOnSignals(stop, log);
-    globalThis.addEventListener("error", (event) => fail(event.error));
-    globalThis.addEventListener("unhandledrejection", (event) => fail(event.reason));
-    await main({ flags, words: parsed.words, signal: stop.signal, log, print });
-  } catch (error) {
-    if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
+  if ("help" in parsed) return await print(parsed.help.trimEnd());
+  const flags = parsed.flags as Values<F> & Values<LogFlags>;
+  const log = createLog({ name, level: flags.logLevel, format: flags.logFormat });
+  verbose = flags.logLevel === "debug";
+  written = log.written;
+  stopOnSignals(stop, log);
+  globalThis.addEventListener("error", (event) => exit(event.error));
+  globalThis.addEventListener("unhandledrejection", (event) => exit(event.reason));
+  let failure: { error: unknown } | undefined;
+  function fail(error: unknown) {
+    if (!stop.signal.aborted) failure = { error };
+    stop.abort(error);
   }
+  try {
+    await main({ ...parsed, flags, signal: stop.signal, fail, log, print });
+  } catch (error) {
+    if (!failure && error !== stop.signal.reason) throw error;
+  }
+  if (failure) throw failure.error;
 }
 
 function printer(stop: AbortController): (line: string) => Promise<void> {
-  const stdout = Deno.stdout.writable.getWriter();
   const encoder = new TextEncoder();
+  const terminal = Deno.stdout.isTerminal();
+  let last: Promise<void> = Promise.resolve();
+  async function write(line: string) {
+    let bytes = encoder.encode((terminal ? atTerminal(line) : line) + "\n");
+    while (bytes.length > 0) bytes = bytes.subarray(await Deno.stdout.write(bytes));
+  }
   return async (line) => {
     try {
-      await stdout.write(encoder.encode(line + "\n"));
+      await (last = last.then(() => write(line)));
     } catch (error) {
       // `recv | head -1`: without a reader there is no work left, as with SIGPIPE.
       stop.abort(error);
@@ -98,11 +125,23 @@ function printer(stop: AbortController): (line: string) => Promise<void> {
   };
 }
 
+/** Cut, and the tutorial's marks in colour: what waits in cyan, what is done in green. */
+function atTerminal(line: string): string {
+  const short = line.length <= LONGEST_LINE
+    ? line
+    : `${line.slice(0, LONGEST_LINE)}... (${line.length} characters)`;
+  if (Deno.noColor) return short;
+  return short
+    .replace(/^ \[x\] Done.*/, "\x1b[32m$&\x1b[0m")
+    .replace(/^ \[[x.]\]/, "\x1b[32m$&\x1b[0m")
+    .replace(/^ \[\*\]/, "\x1b[36m$&\x1b[0m");
+}
+
 function stopOnSignals(stop: AbortController, log: Log): void {
   let first = 0;
   const onSignal = () => {
     first ||= Date.now();
-    if (Date.now() - first > ONE_KEY_PRESS) fail("Stopped at once, by a second signal");
+    if (Date.now() - first > ONE_KEY_PRESS) exit("Stopped at once, by a second signal");
     stop.abort();
   };
   Deno.addSignalListener("SIGINT", onSignal);
@@ -111,60 +150,18 @@ function stopOnSignals(stop: AbortController, log: Log): void {
     log.debug("Stopping");
     const limit = SHUTDOWN_LIMIT / 1000;
     const watchdog = setTimeout(
-      () => fail(`Cannot stop within ${limit} s: still ${[...underway].join(", ") || "at work"}`),
+      () => exit(`Cannot stop within ${limit} s: still ${waitingFor() || "at work"}`),
       SHUTDOWN_LIMIT,
     );
     Deno.unrefTimer(watchdog);
   });
 }
 
-/** Whether a failure is shown with its stack. */
-let verbose = false;
-/** Resolves when the log is written. */
-let written: Log["written"] = () => Promise.resolve();
-
-const underway = new Set<string>();
-
-/** Names what is being waited for, such as `closing the broker connection`, so that the time limit can say what hung. */
-export async function during<T>(what: string, work: Promise<T>): Promise<T> {
-  underway.add(what);
-  try {
-    return await work;
-  } finally {
-    underway.delete(what);
-  }
-}
-
-/** Waits for work for `ms` milliseconds at most: a server that hangs must not keep a tool from ending. */
-export async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
-  const expired = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => expired.resolve(undefined), ms);
-  try {
-    return await Promise.race([work, expired.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-function fail(error: unknown): never {
+/** Says why, in one line, and ends the process. */
+function exit(error: unknown): never {
   const message = error instanceof Error ? error.message || error.name : String(error);
-  writeError(withoutPassword(message).replace(/\s*\n\s*/g, "; ") + "\n");
+  const line = withoutPassword(message).replace(/\s*\n\s*/g, "; ");
+  writeError(printable(line, LONGEST_LINE) + "\n");
   if (verbose && error instanceof Error) writeError(withoutPassword(error.stack ?? "") + "\n");
   Deno.exit(error instanceof UsageError ? 2 : 1);
-}
-
-/** Waits `ms` milliseconds; rejects with the signal's reason as soon as it aborts. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", onAbort);
-      resolve();
-    }, ms);
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
 }

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-run
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1 --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-run --allow-read=.
 /**
  * The four services at work: starts them, and the embedded stack where AMQP_URL is not set, makes some objects, and shows what becomes of
  * them until Ctrl-C.
@@ -6,23 +6,14 @@
  * Run: `deno task pipeline`.
  * @module
  */
-import {
-  amqpUrlFlag,
-  numberFlag,
-  pause,
-  type Process,
-  runTool,
-  startDeno,
-  textFlag,
-  type Tool,
-} from "@event-sink/lib";
+import { amqpUrlFlag, createCrew, numberFlag, pause, runTool, textFlag } from "@event-sink/lib";
 import { resolve } from "node:path";
-import { account, oneLine } from "./account.ts";
-import type { Statistics } from "./statistics_store.ts";
+import type { Statistics } from "./statistics/store.ts";
+import { createScreen } from "./terminal_view.ts";
 
 const here = new URL("./", import.meta.url);
 
-/** Milliseconds between two looks at the numbers. */
+/** Milliseconds between two readings of the numbers. */
 const INTERVAL = 500;
 
 const flags = {
@@ -59,51 +50,25 @@ await runTool(import.meta, {
   about: "Start the four services of the pipeline and show them at work.",
   flags,
 }, async (tool) => {
-  const { flags, print } = tool;
-  await using stack = new AsyncDisposableStack();
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
+  const { flags, print, signal } = tool;
   const screen = createScreen(print);
+  await using crew = createCrew(tool, (line) => screen.note(line));
+  const start = (task: string, args: string[]) => crew.start(task, args, { cwd: here, env });
 
-  /** Starts a task; its end before ours is a failure. */
-  function start(
-    task: string,
-    args: string[],
-    cwd: URL,
-    env: Record<string, string> = {},
-  ): Process {
-    const process = stack.use(startDeno(["task", task, ...args], {
-      cwd,
-      env,
-      onLine(line, stream) {
-        // Not what `deno task` itself says; and once stopping, services part from each other: nothing to tell.
-        const told = stream === "stderr" && !/^(Task|Download) /.test(line);
-        if (told && !signal.aborted) screen.note(line);
-      },
-    }));
-    process.ended.then((last) => {
-      failure.abort(new Error(`Cannot go on: ${task} has ended: ${last}`));
-    });
-    return process;
-  }
-
-  const amqpUrl = flags.amqpUrl || await startEmbedded(start, flags.data);
+  const amqpUrl = flags.amqpUrl ||
+    (await crew.startEmbedded(["--data", resolve(flags.data)])).amqpUrl;
   const env = { AMQP_URL: amqpUrl };
   const datagen = start(
     "datagen",
     ["--port", `${flags.port}`, "--database", resolve(flags.objectsDatabase)],
-    here,
-    env,
   );
   const statistics = start(
     "statistics",
     ["--port", `${flags.statisticsPort}`, "--database", resolve(flags.statisticsDatabase)],
-    here,
-    env,
   );
-  start("distributor", [], here, env);
+  start("distributor", []);
   for (let number = 1; number <= flags.processors; number++) {
-    start("processor", ["--work", flags.work, "--name", `processor-${number}`], here, env);
+    start("processor", ["--work", flags.work, "--name", `processor-${number}`]);
   }
   const url = (await datagen.line(" [*] Listening on ")).replace(/\. To exit.*/, "");
   const page = await statistics.line(" [*] The page is at ");
@@ -123,42 +88,9 @@ To exit press CTRL+C
   signal.throwIfAborted();
 });
 
-async function startEmbedded(
-  start: (task: string, args: string[], cwd: URL) => Process,
-  data: string,
-): Promise<string> {
-  const args = ["--amqp-port", "0", "--mongo-port", "0", "--data", resolve(data)];
-  return await start("up", args, new URL("../", here)).line("AMQP_URL=");
-}
-
 async function request(url: string, init: RequestInit): Promise<unknown> {
   const response = await fetch(url, init);
   const body = await response.json();
   if (!response.ok) throw new Error(`Cannot use ${url}: ${response.status}: ${body.error}`);
   return body;
-}
-
-/** At a terminal the account is drawn over itself; elsewhere a line is written when something has changed. */
-function createScreen(print: Tool<typeof flags>["print"]) {
-  const terminal = Deno.stdout.isTerminal();
-  let drawn = 0;
-  let before = "";
-  let notes: string[] = [];
-  return {
-    async show(statistics: Statistics) {
-      const text = terminal ? account(statistics) : oneLine(statistics);
-      if (!terminal && text === before) return;
-      before = text;
-      const erase = drawn > 0 ? `\x1b[${drawn}F\x1b[0J` : "";
-      const lines = [...notes, text].join("\n");
-      notes = [];
-      drawn = terminal ? text.split("\n").length : 0;
-      await print(erase + lines);
-    },
-    /** What a service says on stderr: above the account, once there is one. */
-    note(line: string) {
-      if (drawn > 0) notes.push(line);
-      else print(line);
-    },
-  };
 }

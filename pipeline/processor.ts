@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read
 /**
  * Work on tasks: consumes TASK_CREATED, publishes TASK_STARTED, TASK_FINISHED and TASK_FAILED. Start more of them to scale.
  *
@@ -9,16 +9,21 @@ import {
   amqpUrlFlag,
   connectBroker,
   consume,
-  createPublisher,
   numberFlag,
+  printable,
   runTool,
   textFlag,
 } from "@event-sink/lib";
-import { createEvent, eventOf, messageOf } from "./event.ts";
-import { progressBars } from "./progress.ts";
+import { type EventOf, eventOf, type PipelineObject } from "./event.ts";
+import { progressOfTasks } from "./processor/progress.ts";
+import { reporter } from "./processor/report.ts";
+import { createPersistentPublisher } from "./service/persistent_publisher.ts";
 import { declare, failedQueue, processorQueue } from "./topology.ts";
-import { traced, traceparent } from "./trace.ts";
-import { loadHandler, parseRange, pretend, withinLimit } from "./work.ts";
+import { traced } from "./trace.ts";
+import { loadHandler, parseRange, pretendedWork, withinLimit } from "./processor/work.ts";
+
+/** Characters of a failure's reason that TASK_FAILED tells. */
+const REASON_LIMIT = 1000;
 
 await runTool(import.meta, {
   about:
@@ -43,7 +48,8 @@ await runTool(import.meta, {
       max: 20,
       whole: true,
     }),
-    // RabbitMQ takes a message back that is not acknowledged within 30 minutes (consumer_timeout).
+    // Less than the 30 minutes after which RabbitMQ closes a channel that holds an unacknowledged message
+    // (https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout).
     timeLimit: numberFlag("seconds that one attempt may take", {
       default: 600,
       min: 0.1,
@@ -60,64 +66,72 @@ await runTool(import.meta, {
     }),
   },
 }, async ({ flags, signal, log, print }) => {
-  const { maxAttempts, name } = flags;
-  const work = flags.handler ? await loadHandler(flags.handler) : pretend(parseRange(flags.work));
-  const startProgress = await progressBars(flags.concurrency);
+  const work = flags.handler
+    ? await loadHandler(flags.handler)
+    : pretendedWork(parseRange(flags.work));
+  const startTask = progressOfTasks();
   await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-  await using publisher = await createPublisher(broker, { declare, signal });
+  await using publisher = await createPersistentPublisher(broker, { declare, signal, log });
+
+  /** Does the work of a task, and tells of its start and its end. */
+  async function processTask(
+    event: EventOf<"TASK_CREATED">,
+    attempt: number,
+    elapsed: () => number,
+  ) {
+    const task = event.data;
+    const report = reporter(publisher, { event, processor: flags.name, attempt });
+    const progress = startTask(task.id);
+    // The work need not wait for its confirm: one channel keeps the order of TASK_STARTED and TASK_FINISHED.
+    const announced = report("TASK_STARTED", `${task.id}.started.${attempt}`, 0);
+    try {
+      await withinLimit(
+        { seconds: flags.timeLimit, signal, announced },
+        (signal) => work(copyOf(task.object), { signal, attempt, progress: progress.update }),
+      );
+    } catch (error) {
+      // This only tells of it: consume() retries or dead-letters the task, because of the error thrown below.
+      if (attempt >= flags.maxAttempts && !signal.aborted) {
+        const reason = printable((error as Error).message ?? String(error), REASON_LIMIT);
+        await report("TASK_FAILED", `${task.id}.failed`, elapsed(), reason)
+          .catch((failure) => log.warn(`TASK_FAILED of ${task.id}: ${failure.message}`));
+      }
+      throw error;
+    } finally {
+      progress.end();
+    }
+    await report("TASK_FINISHED", `${task.id}.finished`, elapsed());
+  }
+
   await consume(broker, {
     queue: processorQueue,
     deadLetters: failedQueue,
     declare,
     prefetch: flags.concurrency,
-    attempts: maxAttempts,
+    attempts: flags.maxAttempts,
     signal,
     ready: () => print(" [*] Waiting for tasks. To exit press CTRL+C"),
   }, async (message) => {
     const event = eventOf(message, ["TASK_CREATED"]);
-    const { attempt } = message;
-    const task = event.data;
-    const started = performance.now();
-    const seconds = () => Math.round(performance.now() - started) / 1000;
-
-    function report(
-      type: "TASK_STARTED" | "TASK_FINISHED" | "TASK_FAILED",
-      id: string,
-      spent: number,
-      reason?: string,
-    ): Promise<void> {
-      const data = { task, processor: name, attempt, spent, ...reason !== undefined && { reason } };
-      return publisher.publish(
-        messageOf(
-          createEvent(type, { id, source: `/${name}`, data, traceparent: traceparent(event) }),
-        ),
-      );
-    }
-
-    await traced("process", event, async () => {
-      // Its confirm need not be waited for before the work: both go through one channel, in order.
-      const announced = report("TASK_STARTED", `${task.id}.started.${attempt}`, 0);
-      const progress = startProgress(task.id);
-      try {
-        await Promise.all([
-          announced,
-          withinLimit(
-            flags.timeLimit,
-            signal,
-            (signal) => work(task.object, { signal, attempt, progress: progress.update }),
-          ),
-        ]);
-      } catch (error) {
-        // Only the event; the task itself is retried or dead-lettered by what is thrown.
-        if (attempt >= maxAttempts && !signal.aborted) {
-          await report("TASK_FAILED", `${task.id}.failed`, seconds(), (error as Error).message);
-        }
-        throw error;
-      } finally {
-        progress.end();
-      }
-      await report("TASK_FINISHED", `${task.id}.finished`, seconds());
-    });
-    await print(` [x] Task ${task.id} done in ${seconds().toFixed(1)} s`);
+    const elapsed = stopwatch();
+    await traced("process", event, () => processTask(event, message.attempt, elapsed));
+    await print(` [x] Task ${printable(event.data.id)} done in ${elapsed().toFixed(1)} s`);
   });
 });
+
+/**
+ * The object as the work may have it: with plain numbers, where the event has some that JavaScript cannot hold, and changing it changes no
+ * event.
+ */
+function copyOf(object: PipelineObject): PipelineObject {
+  return JSON.parse(JSON.stringify(object));
+}
+
+/**
+ * Returns the seconds since now, to the millisecond, by a clock that nobody sets. In Deno on Linux it goes on while the process is stopped
+ * (SIGSTOP), and stands still while the machine sleeps.
+ */
+function stopwatch(): () => number {
+  const started = performance.now();
+  return () => Math.round(performance.now() - started) / 1000;
+}

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
 /**
  * Count what happens in the pipeline, exactly, and show it.
  *
@@ -14,14 +14,16 @@ import {
   textFlag,
 } from "@event-sink/lib";
 import { type Event, eventOf, eventTypes } from "./event.ts";
-import { httpFlags, serve } from "./http.ts";
-import { statisticsApi } from "./statistics_api.ts";
-import { openStatisticsStore, type StatisticsStore } from "./statistics_store.ts";
+import { watchBroker } from "./service/broker_state.ts";
+import { httpFlags, serve } from "./service/http.ts";
+import { cachedByCost, statisticsApi } from "./statistics/api.ts";
+import { createMetrics } from "./statistics/metrics.ts";
+import { openStatisticsStore } from "./statistics/store.ts";
 import { declare, statisticsQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
 
-/** Milliseconds that an event waits for others to be stored with: one commit for all of them. */
-const DELAY = 10;
+/** Milliseconds that an event waits for others, so that one commit stores them all. */
+const COLLECT_FOR = 10;
 
 await runTool(import.meta, {
   about: "Count the objects and tasks of the pipeline, and measure their times.",
@@ -29,7 +31,7 @@ await runTool(import.meta, {
 With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   flags: {
     amqpUrl: amqpUrlFlag,
-    host: httpFlags(0).host,
+    ...httpFlags(0),
     port: {
       ...httpFlags(0).port,
       about: "port of the page, 0 for any free one; no page when not given",
@@ -40,15 +42,16 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
       default: "stats.db",
     }),
   },
-}, async ({ flags, log, print, ...tool }) => {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
+}, async ({ flags, signal, fail, log, print }) => {
   using store = openStatisticsStore(flags.database);
-  const count = inBatches(store);
+  const broker = watchBroker(log);
+  const read = cachedByCost(() => store.read());
+  const metrics = createMetrics(read, () => broker.state.trouble === undefined);
+  const addEvent = batched((events) => store.add(events).forEach(metrics.observe));
 
   async function consumeAll() {
-    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-    await consume(broker, {
+    await using connection = await connectBroker({ url: flags.amqpUrl, signal, log: broker.log });
+    await consume(connection, {
       queue: statisticsQueue,
       declare,
       prefetch: 1000,
@@ -56,31 +59,33 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
       ready: () => print(" [*] Counting events. To exit press CTRL+C"),
     }, (message) => {
       const event = eventOf(message, eventTypes);
-      return traced("count", event, () => count(event));
+      return traced("count", event, () => addEvent(event));
     });
   }
-  const consuming = consumeAll().catch((error) => failure.abort(error));
+  const consuming = consumeAll().catch(fail);
   if (flags.port !== undefined) {
-    await serve(statisticsApi(store, signal, log), {
+    const http = { host: flags.host, allowedHost: flags.allowedHost };
+    const api = { store, read, metrics, broker: broker.state, signal, http, log };
+    await serve(statisticsApi(api), {
       host: flags.host,
       port: flags.port,
       signal,
+      log,
       listening: (url) => print(` [*] The page is at ${url}`),
     });
   }
   await consuming;
-  if (!tool.signal.aborted) failure.signal.throwIfAborted();
 });
 
-/** Returns a function that resolves when an event is stored. */
-function inBatches(store: StatisticsStore): (event: Event) => Promise<void> {
+/** Returns what hands an event to `add`, together with others; resolves when that has stored them. */
+function batched(add: (events: Event[]) => void): (event: Event) => Promise<void> {
   let events: Event[] = [];
   let stored = Promise.withResolvers<void>();
 
   function write() {
     const { resolve, reject } = stored;
     try {
-      store.add(events);
+      add(events);
       resolve();
     } catch (error) {
       reject(error);
@@ -89,7 +94,7 @@ function inBatches(store: StatisticsStore): (event: Event) => Promise<void> {
     stored = Promise.withResolvers();
   }
   return (event) => {
-    if (events.push(event) === 1) setTimeout(write, DELAY);
+    if (events.push(event) === 1) setTimeout(write, COLLECT_FOR);
     return stored.promise;
   };
 }

@@ -1,19 +1,20 @@
 /**
- * One topic exchange; each service has a queue on it. Everybody declares all of it: what one service publishes waits for another one that
- * has not been started yet.
+ * One topic exchange, and a queue on it for each service that consumes. Every service declares all of it, so that messages for a service that
+ * has not been started yet wait in its queue.
  * @module
  */
 import type { Channel } from "@event-sink/lib";
 
+/** The topic exchange. */
 export const exchange = "ebs";
 
-/** Consumes objects, publishes tasks. */
+/** Holds objects for the distributor. */
 export const distributorQueue = "distributor_consume";
-/** Consumes tasks; shared by all processors. */
+/** Holds tasks; all processors share it. */
 export const processorQueue = "process_consume";
-/** Where tasks end that failed at every attempt. */
+/** Holds tasks that failed at every attempt. */
 export const failedQueue = "process_failed";
-/** Consumes everything. */
+/** Holds every event, for statistics. */
 export const statisticsQueue = "statistics";
 
 const bindings = [
@@ -22,6 +23,7 @@ const bindings = [
   [statisticsQueue, "#"],
 ] as const;
 
+/** Declares the exchange, the queues and their bindings. */
 export async function declare(channel: Channel): Promise<void> {
   await channel.assertExchange(exchange, "topic", { durable: true });
   for (const [queue, key] of bindings) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { eventually } from "../lib/testing.ts";
-import { idle, setup } from "./testing.ts";
+import { instant, setup } from "./testing/services.ts";
 
 interface Span {
   service: string;
@@ -44,13 +44,13 @@ Deno.test("with OTEL_DENO=true an object's way through all four services is one 
   });
   await test.start("datagen", [], env("datagen"));
   await test.start("distributor", ["--tasks", "2"], env("distributor"));
-  await test.start("processor", idle, env("processor"));
+  await test.start("processor", instant, env("processor"));
   await test.start("statistics", [], env("statistics"));
   await test.post();
   await eventually(async () => assert.equal((await test.statistics()).tasks.finished, 2));
 
   await eventually(() => {
-    const post = receiver.spans.find(({ service }) => service === "datagen");
+    const post = receiver.spans.find(({ name }) => name === "create objects");
     assert(post);
     const ours = receiver.spans.filter(({ traceId }) => traceId === post.traceId);
     const named = (service: string) => ours.filter((span) => span.service === service);

@@ -47,6 +47,15 @@ Deno.test("parseEvent() says what is wrong", () => {
   }
 });
 
+Deno.test("parseHead() refuses an event that becomes too large when it is completed", () => {
+  // Numbers such as 1e20 are longer when they are written anew.
+  const payload = `[${Array(1_000_000).fill("1e20").join()}]`;
+  const event = (timestamp: string) =>
+    bytes(`{"event_type":"a","timestamp":${timestamp},"payload":${payload}}`);
+  assert(parseHead(event("1"), local).length < MAX_EVENT_BYTES);
+  assert.throws(() => parseHead(event('"2024-01-01"'), local), /too large/);
+});
+
 Deno.test("parseHead() and a number make the same event as parseEvent()", () => {
   fc.assert(fc.property(
     fc.dictionary(fc.string(), fc.jsonValue()),

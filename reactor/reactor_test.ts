@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { start } from "../lib/testing.ts";
-import { freePort, sampleConfig } from "./testing.ts";
+import { freePort, sampleConfig } from "./testing/router.ts";
 
 Deno.test("deno task reactor runs the sample's handlers on what is fired, until Ctrl-C", async () => {
   const data = await Deno.makeTempDir();

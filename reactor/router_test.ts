@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { MongoClient } from "mongodb";
 import { connectProbe, eventually, unique } from "../lib/testing.ts";
 import type { ReactorEvent } from "./event.ts";
-import { hasPythonZmq, lines, push, request, setup } from "./testing.ts";
+import { hasPythonZmq, lines, push, request, setup } from "./testing/router.ts";
 
 const ignore = !await hasPythonZmq();
 

@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { Publisher } from "zeromq";
 import { eventually, type Running, start, startTool } from "../lib/testing.ts";
 import type { ReactorEvent } from "./event.ts";
-import { openJournal } from "./journal.ts";
-import { append } from "./testing.ts";
-import { setup as setupWorkers } from "./worker_testing.ts";
+import { openJournal } from "./journal/journal.ts";
+import { append } from "./testing/router.ts";
+import { setup as setupWorkers } from "./testing/worker.ts";
 
 const filters = {
   "local:zmq.#": [{ driver: "func", handler: "mod.f" }, { driver: "shell", handler: "./x.sh 1" }],
@@ -169,6 +169,25 @@ Deno.test("sub and worker: each event is handled once though both are killed in 
     assert.equal(await results.countDocuments({ status: "done" }), 400);
     assert.equal(await tasks.countDocuments({ status: "done" }), 400); // marked after its result
   }, 40_000);
+});
+
+Deno.test("sub stores an event as it came, though it would be longer when it is written anew", async () => {
+  await using test = await setup();
+  await test.sub();
+  const payload = `[${Array(1_500_000).fill("1e20").join()}]`;
+  const text = (number: number) =>
+    `{"namespace":"local","event_type":"zmq.test","timestamp":1,"payload":${payload},"number":${number}}`;
+  const rows = test.db.collection<{ _id: number; event: string }>("journal");
+  await rows.insertOne({ _id: 1, event: text(1) });
+  await test.publish([new TextEncoder().encode(text(2))]);
+  await test.tasksFor([1, 2]);
+  const tasks = await test.collections.tasks.find().sort({ _id: 1 }).toArray();
+  assert.deepEqual(tasks.map(({ event }) => event === text(1) || event === text(2)), [
+    true,
+    true,
+    true,
+    true,
+  ]);
 });
 
 Deno.test("sub --explain says what would run, and runs nothing", async () => {

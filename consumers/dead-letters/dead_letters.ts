@@ -9,13 +9,14 @@ import {
   amqpUrlFlag,
   type Broker,
   connectBroker,
+  counted,
   createPublisher,
   type Flags,
   numberFlag,
   runTool,
-  sendFlags,
   switchFlag,
   textFlag,
+  timeoutFlag,
   type Tool,
   UsageError,
 } from "@event-sink/lib";
@@ -25,58 +26,62 @@ import { openQueue, type Reader } from "./reader.ts";
 
 const flags = {
   amqpUrl: amqpUrlFlag,
-  queue: nameFlag("only this dead-letter queue, which need not be one of those below", "NAME"),
-  id: nameFlag("only messages with this message id", "ID"),
-  reason: nameFlag("only messages whose reason contains this text", "TEXT"),
+  queue: textFlag("only this dead-letter queue, which need not be one of those below", {
+    value: "NAME",
+    default: "",
+  }),
+  id: textFlag("only messages with this message id", { value: "ID", default: "" }),
+  reason: textFlag("only messages whose reason contains this text", { default: "" }),
   limit: numberFlag("messages to show at most", { default: 20, min: 1, whole: true }),
   full: switchFlag("show bodies whole"),
   json: switchFlag("print one JSON object a line, with the whole body (bodyBase64: not UTF-8)"),
+  all: switchFlag("purge every queue below"),
   yes: switchFlag("purge without asking"),
-  timeout: sendFlags.timeout,
+  timeout: timeoutFlag,
 } satisfies Flags;
 
 type Work = Tool<typeof flags> & { broker: Broker };
 
-const commands: Record<string, { run: (work: Work) => Promise<void>; flags: string[] }> = {
-  list: { run: list, flags: ["json"] },
-  show: { run: show, flags: ["id", "reason", "limit", "full", "json"] },
-  replay: { run: replay, flags: ["id", "reason"] },
-  purge: { run: purge, flags: ["id", "reason", "yes"] },
-};
+const commands = { list, show, replay, purge };
 
 await runTool(import.meta, {
   about: "List, show, replay and purge the messages that could not be handled.",
-  arguments: "<command>",
-  notes: `Commands:
-  list    the queues, with the messages in them: --json
-  show    the messages, which stay: --id, --reason, --limit, --full, --json
-  replay  send each message back to the queue it came from, for a first attempt: --id, --reason.
-          It is removed here when the broker has confirmed it there; a crash in between leaves it in both
-  purge   remove the messages, asking first: --id, --reason, --yes
-
-Dead-letter queues:
+  flags,
+  commands: {
+    list: { about: "the queues, with the messages in them", flags: ["json"] },
+    show: {
+      about: "the messages, which stay",
+      flags: ["id", "reason", "limit", "full", "json"],
+    },
+    replay: {
+      about:
+        "send each message back to the queue it came from, for a first attempt; it is removed " +
+        "here when the broker has confirmed it there, a crash in between leaves it in both",
+      flags: ["id", "reason"],
+    },
+    purge: {
+      about: "remove the messages of --queue or --all, asking first",
+      flags: ["id", "reason", "all", "yes"],
+    },
+  },
+  notes: `Dead-letter queues:
 ${Object.entries(queues).map(([name, tool]) => `  ${name.padEnd(24)} ${tool}`).join("\n")}
 
 Messages that another program holds unacknowledged are neither counted nor touched.`,
-  flags,
 }, async (tool) => {
-  const { signal, log } = tool;
-  const word = tool.words[0]!;
-  const command = Object.hasOwn(commands, word) ? commands[word] : undefined;
-  if (!command) {
-    throw new UsageError(`Unknown command '${word}': expected ${Object.keys(commands).join(", ")}`);
-  }
-  for (const name of ["id", "reason", "limit", "full", "json", "yes"] as const) {
-    if (tool.flags[name] !== flags[name].default && !command.flags.includes(name)) {
-      throw new UsageError(`'${word}' takes no --${name}; see --help`);
+  const { command, flags: { amqpUrl: url, all, queue, timeout: seconds, yes }, signal, log } = tool;
+  if (command === "purge") {
+    if (all === (queue !== "")) {
+      throw new UsageError("Cannot purge: give --queue NAME, or --all for every queue of the list");
+    }
+    if (!yes && !Deno.stdin.isTerminal()) {
+      throw new UsageError(
+        "Cannot ask whether to purge: standard input is no terminal; give --yes",
+      );
     }
   }
-  if (command === commands.purge && !tool.flags.yes && !Deno.stdin.isTerminal()) {
-    throw new UsageError("Cannot ask whether to purge: standard input is no terminal; give --yes");
-  }
-  const timeout = tool.flags.timeout * 1000;
-  await using broker = await connectBroker({ url: tool.flags.amqpUrl, signal, log, timeout });
-  await command.run({ ...tool, broker });
+  await using broker = await connectBroker({ url, signal, log, timeout: seconds * 1000 });
+  await commands[command as keyof typeof commands]({ ...tool, broker });
 });
 
 async function list(work: Work): Promise<void> {
@@ -111,7 +116,7 @@ async function show(work: Work): Promise<void> {
   }
   if (signal.aborted) return;
   missing(work, shown);
-  if (!flags.json) await print(`${shown} of ${messages(total)} shown`);
+  if (!flags.json) await print(`${shown} of ${counted(total)} shown`);
 }
 
 async function replay(work: Work): Promise<void> {
@@ -155,10 +160,10 @@ async function replay(work: Work): Promise<void> {
     }
     await Promise.all(underway);
     for (const [target, count] of sent) {
-      await print(`Replayed ${messages(count)} from ${queue.name} to ${target}`);
+      await print(`Replayed ${counted(count)} from ${queue.name} to ${target}`);
     }
     for (const [why, { count, first }] of left) {
-      problems.push(`Left ${messages(count)} in ${queue.name} (the first: ${first}): ${why}`);
+      problems.push(`Left ${counted(count)} in ${queue.name} (the first: ${first}): ${why}`);
     }
   }
   if (problems.length > 0) throw new Error(problems.join("; "));
@@ -181,7 +186,7 @@ async function purge(work: Work): Promise<void> {
   missing(work, counts.size);
   if (counts.size === 0) return await print("There is nothing to purge");
   if (!flags.yes) {
-    for (const [name, count] of counts) await print(`${messages(count)} in ${name}`);
+    for (const [name, count] of counts) await print(`${counted(count)} in ${name}`);
     await print("Remove them for good? [y/N]");
     if (!await yes(signal)) return await print("Nothing was removed");
   }
@@ -194,7 +199,7 @@ async function purge(work: Work): Promise<void> {
         removed++;
       }
     }
-    await print(`Removed ${messages(removed)} from ${name}`);
+    await print(`Removed ${counted(removed)} from ${name}`);
   }
 }
 
@@ -239,17 +244,4 @@ async function yes(signal: AbortSignal): Promise<boolean> {
   );
   const line = await Promise.race([Deno.stdin.readable.getReader().read(), aborted]);
   return /^y(es)?$/i.test(new TextDecoder().decode(line?.value).trim());
-}
-
-function messages(count: number): string {
-  return count === 1 ? "1 message" : `${count} messages`;
-}
-
-/** Refuses the empty text of an unset shell variable, which would choose everything. */
-function nameFlag(about: string, value: string) {
-  const parse = (text: string) => {
-    if (text === "") throw new RangeError(`expected ${value}, not an empty text`);
-    return text;
-  };
-  return textFlag(about, { value, default: "", parse });
 }

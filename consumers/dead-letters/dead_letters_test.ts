@@ -50,8 +50,11 @@ Deno.test("without --queue every known queue is looked at, and one that does not
   assert.equal(await probe.count("hello"), 2);
   probe.channel.sendToQueue("hello.dlq", Buffer.from("a"));
   await eventually(async () => assert.equal(await probe.count("hello.dlq"), 1));
-  assert.equal((await tool("purge", "--yes")).stdout, "Removed 1 message from hello.dlq\n");
-  assert.equal((await tool("purge", "--yes")).stdout, "There is nothing to purge\n");
+  assert.equal(
+    (await tool("purge", "--all", "--yes")).stdout,
+    "Removed 1 message from hello.dlq\n",
+  );
+  assert.equal((await tool("purge", "--all", "--yes")).stdout, "There is nothing to purge\n");
   assert.equal((await tool("replay")).stdout, "There is nothing to replay\n");
 });
 
@@ -71,7 +74,7 @@ Deno.test("show shows reason, attempts, age, origin and body, and leaves all as 
     const pattern of [
       `^first in ${test.dlq}\n  reason +no such user\n  attempts +5, published 5 min ago\n  ${from}  body +hello\\.\\.\\.\n`,
       "second in .*\n  reason +a\\\\x1b\\[2J\\\\nb\n.*published \\?\n.*\n  body +caf\\\\xe9\n",
-      "  body +x{200}\\.\\.\\. \\(1000 B\\)\n3 of 3 messages shown\n$",
+      "  body +x{200}\\.\\.\\. \\(1000 characters\\)\n3 of 3 messages shown\n$",
     ]
   ) {
     assert.match(stdout, new RegExp(pattern));

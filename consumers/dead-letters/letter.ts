@@ -2,7 +2,7 @@
  * A dead letter: where it came from, why it is here, how it is shown, and how it goes back.
  * @module
  */
-import { republishable, shown, textOf } from "@event-sink/lib";
+import { printable, republishable, shown, textOf } from "@event-sink/lib";
 import type { ConsumeMessage, Options } from "amqplib";
 
 /** What a message in a dead-letter queue says of itself; undefined is what it does not say. */
@@ -65,18 +65,15 @@ export function lines(
 ): string[] {
   const { id, reason, attempts, published } = letter;
   const { originalQueue, originalExchange, originalRoutingKey } = letter;
-  const body = shown(content);
-  const short = full || body.length <= 200
-    ? body
-    : `${body.slice(0, 200)}... (${content.length} B)`;
+  const body = shown(content, full ? Infinity : 200);
   return [
     `${id ?? "(no message id)"} in ${queue}`,
     `  reason    ${reason ?? "?"}`,
     `  attempts  ${attempts ?? "?"}, published ${published ? `${age(published)} ago` : "?"}`,
     `  from      queue ${quoted(originalQueue)}, exchange ${quoted(originalExchange)}, ` +
     `routing key ${quoted(originalRoutingKey)}`,
-    `  body      ${short}`,
-  ].map((line) => line.replace(/\p{Cc}/gu, escaped));
+    `  body      ${body}`,
+  ].map((line) => printable(line, Infinity));
 }
 
 /** One JSON object for scripts, with the whole body. */
@@ -101,9 +98,4 @@ function age(since: Date): string {
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`;
   return `${Math.round(seconds / 86_400)} days`;
-}
-
-function escaped(control: string): string {
-  if (control === "\n") return "\\n";
-  return `\\x${control.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }

@@ -5,8 +5,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { GetMessage, Options } from "amqplib";
-import { connectBroker, consume, type Message } from "@event-sink/lib";
-import { startLogging } from "../../lib/log.ts";
+import { connectBroker, consume, createLog, type Message } from "@event-sink/lib";
 import {
   connectProbe,
   eventually,
@@ -83,7 +82,7 @@ export async function setup() {
     /** Consumes the original queue, until the test ends. */
     async consume(handler: (message: Message) => Promise<void> | void) {
       const stop = new AbortController();
-      const log = startLogging("test", "error", "text");
+      const log = createLog({ name: "test", level: "error" });
       const broker = await connectBroker({ url: servers.amqpUrl, signal: stop.signal, log });
       const ready = Promise.withResolvers<void>();
       const running = consume(broker, {

@@ -5,45 +5,18 @@
  * Run: `deno task recv` in one terminal, `deno task send "hello..."` in another.
  * @module
  */
-import {
-  amqpUrlFlag,
-  connectBroker,
-  consume,
-  deadLetterQueue,
-  numberFlag,
-  pausePerDot,
-  runTool,
-  shown,
-  textFlag,
-} from "@event-sink/lib";
+import { numberFlag, pausePerDot, queueFlag, recv } from "@event-sink/lib";
 import { declare, defaultQueue } from "./topology.ts";
 
-await runTool(import.meta, {
+await recv(import.meta, {
   about: "Print every event of the exchange clowder.metrics, waiting one second per dot.",
-  notes: `Dead-letter queue: ${deadLetterQueue("<queue>")}, such as ${
-    deadLetterQueue(defaultQueue)
-  }`,
-  flags: {
-    amqpUrl: amqpUrlFlag,
-    queue: textFlag("queue to consume from, bound to the exchange; each queue gets every message", {
-      value: "NAME",
-      default: defaultQueue,
-    }),
-    work: numberFlag("seconds of work per dot in a message", { default: 1 }),
-  },
-}, async ({ flags, signal, log, print }) => {
-  const { queue } = flags;
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-  const ready = () => print(" [*] Waiting for messages. To exit press CTRL+C");
-  await consume(broker, {
-    queue,
-    declare: (channel) => declare(channel, queue),
-    signal,
-    ready,
-  }, async ({ body }) => {
-    const text = shown(body);
-    await print(` [x] Received '${text}'`);
-    await pausePerDot(text, flags.work, signal);
-    await print(" [x] Done");
-  });
+  queue: queueFlag(defaultQueue),
+  flags: { work: numberFlag("seconds of work per dot in a message", { default: 1 }) },
+  declare,
+  prefetch: 1,
+}, async (message, { print, flags, signal }) => {
+  await print(` [x] Received '${message.text}'`);
+  await pausePerDot(message.text, flags.work, signal);
+  await print(" [x] Done");
+  message.ack();
 });

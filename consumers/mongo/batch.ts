@@ -2,7 +2,7 @@
  * Writing in batches: many documents to one insert, an answer for each.
  * @module
  */
-import { BadMessage, type Log, pause } from "@event-sink/lib";
+import { BadMessage, type Log, throughOutages } from "@event-sink/lib";
 import { type Collection, type Document, MongoBulkWriteError, MongoServerError } from "mongodb";
 
 interface Pending {
@@ -54,30 +54,18 @@ export function batchWriter(
   }
 
   async function write(batch: Pending[]) {
-    for (let failures = 0;; failures++) {
-      try {
-        const bad = await insert(batch);
-        if (failures > 0) log.info("MongoDB is back");
-        batch.forEach(({ resolve, reject }, index) => {
-          const reason = bad.get(index);
-          if (reason === undefined) resolve();
-          else reject(new BadMessage(`MongoDB cannot take the document: ${reason}`));
-        });
-        return;
-      } catch (error) {
-        const { message, code } = error as Error & { code?: number };
-        // 13 Unauthorized, 18 AuthenticationFailed
-        if (code === 13 || code === 18) refused(new Error(`Cannot write to MongoDB: ${message}`));
-        else if (failures === 0) {
-          log.warn(`Cannot write to MongoDB: ${message}. Waiting until it can`);
-        } else log.debug(`Cannot write to MongoDB: ${message}`);
-        try {
-          await pause(Math.min(5000, 100 * 2 ** failures), signal);
-        } catch {
-          // Given back to the queue: another consumer, or the next start, stores them.
-          return batch.forEach(({ reject }) => reject(error as Error));
-        }
-      }
+    try {
+      const outage = { signal, log, doing: "write to MongoDB" };
+      const bad = await throughOutages(() => insert(batch), outage);
+      batch.forEach(({ resolve, reject }, index) => {
+        const reason = bad.get(index);
+        if (reason === undefined) resolve();
+        else reject(new BadMessage(`MongoDB cannot take the document: ${reason}`));
+      });
+    } catch (error) {
+      if (!signal.aborted) refused(error as Error);
+      // Given back to the queue: another consumer, or the next start, stores them.
+      batch.forEach(({ reject }) => reject(error as Error));
     }
   }
 

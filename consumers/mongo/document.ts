@@ -31,7 +31,9 @@ const SIZE_LIMIT = 16 * 2 ** 20;
  *
  * @throws {BadMessage} when the body is not UTF-8, or the document larger than MongoDB takes
  */
-export function documentOf({ body, properties, routingKey }: Message): EventDocument {
+export function documentOf(
+  { body, properties, routingKey }: Pick<Message, "body" | "properties" | "routingKey">,
+): EventDocument {
   const text = textOf(body);
   if (text === undefined) throw new BadMessage("the body is not UTF-8 text");
   const { messageId, headers = {}, timestamp } = properties;
@@ -42,7 +44,7 @@ export function documentOf({ body, properties, routingKey }: Message): EventDocu
   if (routingKey !== "") document.routingKey = routingKey;
   if (Object.keys(headers).length > 0) document.headers = headers;
   if (timestamp !== undefined) document.publishedAt = new Date(Number(timestamp) * 1000);
-  // The driver's own words for it speak of a buffer's offset. Text and parsed event make a document a few times the body at most.
+  // Checked here, as the driver's error speaks of a buffer's offset; and for large bodies only, as a document is at most a few times its body.
   if (body.length > SIZE_LIMIT / 8) {
     const size = calculateObjectSize(document);
     if (size > SIZE_LIMIT) {

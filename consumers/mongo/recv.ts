@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Store every event of the exchange clowder.metrics in MongoDB, one document per message.
  *
@@ -13,6 +13,7 @@ import {
   deadLetterQueue,
   mongoUrlFlag,
   numberFlag,
+  queueFlag,
   runTool,
   textFlag,
 } from "@event-sink/lib";
@@ -28,10 +29,7 @@ await runTool(import.meta, {
   flags: {
     amqpUrl: amqpUrlFlag,
     mongoUrl: mongoUrlFlag,
-    queue: textFlag("queue to consume from, bound to the exchange", {
-      value: "NAME",
-      default: defaultQueue,
-    }),
+    queue: queueFlag(defaultQueue),
     database: textFlag("database to write to", { value: "NAME", default: "clowder" }),
     collection: textFlag("collection to write to", {
       value: "NAME",
@@ -48,17 +46,15 @@ await runTool(import.meta, {
       max: 60_000,
     }),
   },
-}, async ({ flags, log, print, ...tool }) => {
+}, async ({ flags, log, print, signal, fail }) => {
   const { queue } = flags;
-  const refusal = new AbortController();
-  const signal = AbortSignal.any([tool.signal, refusal.signal]);
   await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
   await using mongo = await connectMongo({ url: flags.mongoUrl, signal, log });
   const collection = mongo.client.db(flags.database).collection(flags.collection);
   const write = batchWriter(collection, {
     size: flags.batchSize,
     delay: flags.batchDelay,
-    refused: (error) => refusal.abort(error),
+    refused: fail,
     signal,
     log,
   });
@@ -71,5 +67,4 @@ await runTool(import.meta, {
     signal,
     ready,
   }, (message) => write(documentOf(message)));
-  refusal.signal.throwIfAborted();
 });

@@ -178,7 +178,7 @@ Deno.test("what was answered is on disk: kill -9 right after declare-ok, bind-ok
     },
   ];
   for (const step of steps) {
-    const broker = await spawnBroker(directory.file);
+    await using broker = await spawnBroker(directory.file);
     await using wire = await Wire.open(broker.url);
     await step(wire);
     await broker.kill();

@@ -3,10 +3,10 @@ import { Buffer } from "node:buffer";
 import amqp from "amqplib";
 import { until, within } from "./contract/harness.ts";
 import { Wire } from "./contract/wire.ts";
-import { writeMethod } from "./codec.ts";
-import { type Field, Scratch, type Table, writeUint } from "./fields.ts";
+import { writeMethod } from "./protocol/codec.ts";
+import { type Field, Scratch, type Table, writeUint } from "./protocol/fields.ts";
 import { startBroker } from "./mod.ts";
-import { methods } from "./spec.ts";
+import { methods } from "./protocol/spec.ts";
 
 /** How long to fuzz, and with which numbers; a failure names them. */
 const seconds = Number(Deno.env.get("FUZZ_SECONDS") ?? 5);

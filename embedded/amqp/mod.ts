@@ -7,10 +7,10 @@
  * ```
  * @module
  */
-import { Broker as Core, type Limits } from "./broker.ts";
-import { Connection } from "./connection.ts";
-import { toBytes } from "./fields.ts";
-import { Store } from "./store.ts";
+import { Broker as Core, type Limits } from "./broker/broker.ts";
+import { serve } from "./server/listener.ts";
+import { toBytes } from "./protocol/fields.ts";
+import { Store } from "./storage/store.ts";
 
 /** Options of `startBroker()`. */
 export interface BrokerOptions {
@@ -64,88 +64,57 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
       `Cannot listen on ${hostname}:${port}: an address that is not loopback needs a user and a password of your own`,
     );
   }
-  let listener: Deno.Listener;
+  const listener = listen(hostname, port);
   try {
-    listener = Deno.listen({ hostname, port });
-  } catch (error) {
-    throw new Error(`Cannot listen on ${hostname}:${port}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
-  try {
-    const limits: Limits = {
-      maxMessageSize: options.maxMessageSize ?? 134_217_728,
-      maxConnections: options.maxConnections ?? 4096,
-      patience: options.handshakeTimeout ?? 10_000,
-      consumerTimeout: options.consumerTimeout ?? 1_800_000,
-      memoryMark: options.memoryMark ?? 1024 ** 3,
-    };
     const core = new Core(
-      limits,
+      limitsOf(options),
       [toBytes(user), toBytes(password)],
       (options.vhosts ?? ["/"]).map(toBytes),
       options.file === undefined ? undefined : new Store(options.file),
       options.log ?? ((text) => console.error(text)),
     );
-    return serve(core, listener, hostname, user, password);
+    const server = serve(core, listener);
+    const { port } = listener.addr as Deno.NetAddr;
+    let stopped: Promise<void> | undefined;
+    return {
+      port,
+      url: urlOf(hostname, port, user, password),
+      [Symbol.asyncDispose]: () => stopped ??= server.stop(),
+    };
   } catch (error) {
     listener.close();
     throw error;
   }
 }
 
-function serve(
-  core: Core,
-  listener: Deno.Listener,
-  hostname: string,
-  user: string,
-  password: string,
-): Broker {
-  const { port } = listener.addr as Deno.NetAddr;
-  const running = new Set<Promise<void>>();
-  const timer = setInterval(() => core.tick(), 1000);
-  const accepting = (async () => {
-    for (;;) {
-      let conn: Deno.Conn;
-      try {
-        conn = await listener.accept();
-      } catch (error) {
-        if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
-          return;
-        }
-        // Out of file descriptors, or a peer that was gone before we looked: go on.
-        await new Promise((resolve) => setTimeout(resolve, 10));
-        continue;
-      }
-      if (core.connections.size >= core.limits.maxConnections) {
-        conn.close();
-        continue;
-      }
-      if ("setNoDelay" in conn) (conn as Deno.TcpConn).setNoDelay();
-      const connection = new Connection(core, conn);
-      core.connections.add(connection);
-      const done = connection.run().finally(() => running.delete(done));
-      running.add(done);
-    }
-  })();
-  let stopped: Promise<void> | undefined;
-  const stop = async () => {
-    listener.close();
-    clearInterval(timer);
-    core.stop();
-    await accepting;
-    await Promise.all(running);
+function listen(hostname: string, port: number): Deno.Listener {
+  try {
+    return Deno.listen({ hostname, port });
+  } catch (error) {
+    throw new Error(`Cannot listen on ${hostname}:${port}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function limitsOf(options: BrokerOptions): Limits {
+  return {
+    maxMessageSize: options.maxMessageSize ?? 134_217_728,
+    maxConnections: options.maxConnections ?? 4096,
+    patience: options.handshakeTimeout ?? 10_000,
+    consumerTimeout: options.consumerTimeout ?? 1_800_000,
+    memoryMark: options.memoryMark ?? 1024 ** 3,
   };
+}
+
+/** The URL that clients use: with an address that can be connected to, where one listens on all of them. */
+function urlOf(hostname: string, port: number, user: string, password: string): string {
   const host = hostname.includes(":")
     ? `[${hostname}]`
     : hostname === "0.0.0.0"
     ? "127.0.0.1"
     : hostname;
-  return {
-    port,
-    url: `amqp://${encodeURIComponent(user)}:${encodeURIComponent(password)}@${host}:${port}`,
-    [Symbol.asyncDispose]: () => stopped ??= stop(),
-  };
+  return `amqp://${encodeURIComponent(user)}:${encodeURIComponent(password)}@${host}:${port}`;
 }
 
 function isLoopback(hostname: string): boolean {

@@ -5,45 +5,21 @@
  * Run: `deno task recv` and `deno task recv --queue logs.archive` in two terminals, `deno task send "a log line"` in a third.
  * @module
  */
-import {
-  amqpUrlFlag,
-  connectBroker,
-  consume,
-  deadLetterQueue,
-  numberFlag,
-  pausePerDot,
-  runTool,
-  shown,
-  textFlag,
-} from "@event-sink/lib";
-import { declare, defaultQueue } from "./topology.ts";
+import { numberFlag, pausePerDot, queueFlag, recv } from "@event-sink/lib";
 
-await runTool(import.meta, {
+await recv(import.meta, {
   about: "Print every message of the fanout exchange logs, waiting one second per dot.",
-  notes: `Dead-letter queue: ${deadLetterQueue("<queue>")}, such as ${
-    deadLetterQueue(defaultQueue)
-  }`,
-  flags: {
-    amqpUrl: amqpUrlFlag,
-    queue: textFlag("queue to consume from, bound to the exchange; each queue gets every message", {
-      value: "NAME",
-      default: defaultQueue,
-    }),
-    work: numberFlag("seconds of work per dot in a message", { default: 1 }),
+  queue: queueFlag("logs.default"),
+  flags: { work: numberFlag("seconds of work per dot in a message", { default: 1 }) },
+  async declare(channel, queue) {
+    await channel.assertExchange("logs", "fanout", { durable: true }); // exchange.declare
+    await channel.assertQueue(queue, { durable: true }); // queue.declare
+    await channel.bindQueue(queue, "logs", ""); // queue.bind: from now on this queue gets a copy of every message
   },
-}, async ({ flags, signal, log, print }) => {
-  const { queue } = flags;
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-  const ready = () => print(" [*] Waiting for messages. To exit press CTRL+C");
-  await consume(broker, {
-    queue,
-    declare: (channel) => declare(channel, queue),
-    signal,
-    ready,
-  }, async ({ body }) => {
-    const text = shown(body);
-    await print(` [x] Received '${text}'`);
-    await pausePerDot(text, flags.work, signal);
-    await print(" [x] Done");
-  });
+  prefetch: 1, // basic.qos: receivers that share a queue share it fairly
+}, async (message, { print, flags, signal }) => { // basic.consume asks for messages, each basic.deliver brings one
+  await print(` [x] Received '${message.text}'`);
+  await pausePerDot(message.text, flags.work, signal);
+  await print(" [x] Done");
+  message.ack(); // basic.ack: for this queue's copy; the other queues have theirs
 });

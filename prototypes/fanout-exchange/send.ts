@@ -1,24 +1,21 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write=.
 /**
  * Send a message to every queue of the fanout exchange logs.
  *
  * Run: `deno task send "a log line"`, or `deno task send --file app.log`.
  * @module
  */
-import { connectBroker, createPublisher, runTool, sendFlags, sendInput } from "@event-sink/lib";
-import { declare, defaultQueue, exchange } from "./topology.ts";
+import { send } from "@event-sink/lib";
 
-await runTool(import.meta, {
+await send(import.meta, {
   about: "Send a message to every queue of the fanout exchange logs.",
-  arguments: "[words...]",
-  flags: sendFlags,
-}, async (tool) => {
-  const { flags, signal, log } = tool;
-  const timeout = flags.timeout * 1000;
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log, timeout });
-  await using publisher = await createPublisher(broker, {
-    declare: (channel) => declare(channel, defaultQueue),
-    timeout,
-  });
-  await sendInput(tool, publisher, { exchange, routingKey: "" });
+  async declare(channel) {
+    await channel.assertExchange("logs", "fanout", { durable: true }); // exchange.declare
+    // An exchange keeps nothing. This queue keeps what is sent before the first recv was ever started.
+    await channel.assertQueue("logs.default", { durable: true }); // queue.declare
+    await channel.bindQueue("logs.default", "logs", ""); // queue.bind
+  },
+}, async (publisher, content) => {
+  // basic.publish: a fanout exchange ignores the routing key. The broker confirms when every queue has its copy.
+  await publisher.publish({ ...content, exchange: "logs", routingKey: "" });
 });

@@ -5,25 +5,19 @@
  * Run: `deno task recv` in one terminal, `deno task send "hello"` in another.
  * @module
  */
-import {
-  amqpUrlFlag,
-  connectBroker,
-  consume,
-  deadLetterQueue,
-  runTool,
-  shown,
-} from "@event-sink/lib";
-import { declare, queue } from "./topology.ts";
+import { recv } from "@event-sink/lib";
 
-await runTool(import.meta, {
+await recv(import.meta, {
   about: "Print every message of the queue hello.",
-  notes: `Dead-letter queue: ${deadLetterQueue(queue)}`,
-  flags: { amqpUrl: amqpUrlFlag },
-}, async ({ flags, signal, log, print }) => {
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-  const ready = () => print(" [*] Waiting for messages. To exit press CTRL+C");
-  await consume(broker, { queue, declare, signal, ready }, async ({ body }) => {
-    await print(` [x] Received '${shown(body)}'`);
-    await print(" [x] Done");
-  });
+  queue: "hello",
+  async declare(channel, queue) {
+    // queue.declare: creates the queue unless it is there; a durable one outlives a restart of the broker.
+    await channel.assertQueue(queue, { durable: true });
+  },
+  prefetch: 1, // basic.qos: the broker sends no further message before this one is acknowledged
+}, async (message, { print }) => { // basic.consume asks for messages, each basic.deliver brings one
+  await print(` [x] Received '${message.text}'`);
+  await print(" [x] Done");
+  // basic.ack: the broker may forget the message. Had this process died before, another one would get it.
+  message.ack();
 });

@@ -1,21 +1,22 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write=.
 /**
  * Send a message to the queue hello.
  *
  * Run: `deno task send "hello"`, or `deno task send --file events.ndjson`.
  * @module
  */
-import { connectBroker, createPublisher, runTool, sendFlags, sendInput } from "@event-sink/lib";
-import { declare, queue } from "./topology.ts";
+import { send } from "@event-sink/lib";
 
-await runTool(import.meta, {
+const queue = "hello";
+
+await send(import.meta, {
   about: "Send a message to the queue hello.",
-  arguments: "[words...]",
-  flags: sendFlags,
-}, async (tool) => {
-  const { flags, signal, log } = tool;
-  const timeout = flags.timeout * 1000;
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log, timeout });
-  await using publisher = await createPublisher(broker, { declare, timeout });
-  await sendInput(tool, publisher, { routingKey: queue });
+  async declare(channel) {
+    // queue.declare: sender and receiver both do it, so that either may start first.
+    await channel.assertQueue(queue, { durable: true });
+  },
+}, async (publisher, content) => {
+  // basic.publish: the default exchange, "", routes to the queue that the routing key names.
+  // The promise resolves when the broker has confirmed the message, and not before.
+  await publisher.publish({ ...content, exchange: "", routingKey: queue });
 });

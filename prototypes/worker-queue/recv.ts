@@ -5,32 +5,21 @@
  * Run: `deno task recv` in two terminals, `deno task send "a task..."` in a third.
  * @module
  */
-import {
-  amqpUrlFlag,
-  connectBroker,
-  consume,
-  deadLetterQueue,
-  numberFlag,
-  pausePerDot,
-  runTool,
-  shown,
-} from "@event-sink/lib";
-import { declare, queue } from "./topology.ts";
+import { numberFlag, pausePerDot, recv } from "@event-sink/lib";
 
-await runTool(import.meta, {
+await recv(import.meta, {
   about: "Work on the tasks of the queue task_queue, one second per dot; several workers share it.",
-  notes: `Dead-letter queue: ${deadLetterQueue(queue)}`,
-  flags: {
-    amqpUrl: amqpUrlFlag,
-    work: numberFlag("seconds of work per dot in a message", { default: 1 }),
+  queue: "task_queue",
+  flags: { work: numberFlag("seconds of work per dot in a message", { default: 1 }) },
+  async declare(channel, queue) {
+    await channel.assertQueue(queue, { durable: true }); // queue.declare
   },
-}, async ({ flags, signal, log, print }) => {
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-  const ready = () => print(" [*] Waiting for messages. To exit press CTRL+C");
-  await consume(broker, { queue, declare, signal, ready }, async ({ body }) => {
-    const text = shown(body);
-    await print(` [x] Received '${text}'`);
-    await pausePerDot(text, flags.work, signal);
-    await print(" [x] Done");
-  });
+  // basic.qos: a worker has one task at a time, so that the next one goes to a worker that is free.
+  // Without it the broker hands tasks out in turn, also to a worker that is still busy.
+  prefetch: 1,
+}, async (message, { print, flags, signal }) => { // basic.consume asks for tasks, each basic.deliver brings one
+  await print(` [x] Received '${message.text}'`);
+  await pausePerDot(message.text, flags.work, signal);
+  await print(" [x] Done");
+  message.ack(); // basic.ack, after the work: the task of a worker that dies in the middle goes to another one
 });

@@ -7,11 +7,14 @@ import { Buffer } from "node:buffer";
 import amqp from "amqplib";
 import { startBroker } from "../mod.ts";
 
+/** A connection of amqplib. */
 export type Connection = Awaited<ReturnType<typeof amqp.connect>>;
+/** A channel of amqplib. */
 export type Channel = Awaited<ReturnType<Connection["createChannel"]>>;
+/** A message as a consumer gets it. */
 export type Message = amqp.ConsumeMessage;
 
-/** How a server closed a channel or a connection. */
+/** How a server closed a channel or a connection. The virtual host is always called `/` in its text. */
 export interface Close {
   code: number;
   text: string;
@@ -42,10 +45,16 @@ export function within<T>(promise: Promise<T>, what: string): Promise<T> {
   ]).finally(() => clearTimeout(timer));
 }
 
-function closeOf(error: unknown): Close {
+/** The virtual host of a URL, `/` when it names none. */
+export function virtualHostOf(url: string): string {
+  return decodeURIComponent(new URL(url).pathname.slice(1)) || "/";
+}
+
+function closeOf(error: unknown, url: string): Close {
   const { message, code } = error as { message: string; code?: number };
   const found = /(\d{3}) \([A-Z-]+\) with message "(.*)"/s.exec(message);
-  return { code: code ?? Number(found?.[1]), text: found?.[2] ?? message };
+  const text = (found?.[2] ?? message).replaceAll(`vhost '${virtualHostOf(url)}'`, "vhost '/'");
+  return { code: code ?? Number(found?.[1]), text };
 }
 
 /** A fixture: connections and unique names, cleaned up at the end. */
@@ -97,7 +106,7 @@ export async function setup(): Promise<Setup> {
     async closeOfChannel(action) {
       const used = await channel();
       const closed = new Promise<Close>((resolve) => {
-        used.once("error", (error) => resolve(closeOf(error)));
+        used.once("error", (error) => resolve(closeOf(error, url)));
       });
       Promise.resolve(action(used)).catch(() => {});
       return await within(closed, "channel closed by the server");
@@ -106,7 +115,7 @@ export async function setup(): Promise<Setup> {
       const connection = await connect();
       const used = watch(await connection.createChannel());
       const closed = new Promise<Close>((resolve) => {
-        connection.once("error", (error) => resolve(closeOf(error)));
+        connection.once("error", (error) => resolve(closeOf(error, url)));
       });
       Promise.resolve(action(used)).catch(() => {});
       return await within(closed, "connection closed by the server");

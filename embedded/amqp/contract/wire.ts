@@ -3,10 +3,10 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { methodById, writeMethod } from "../codec.ts";
-import { Reader, Scratch, toTable, writeUint } from "../fields.ts";
-import { type Args, frame, type MethodName } from "../spec.ts";
-import { within } from "./harness.ts";
+import { methodById, writeMethod } from "../protocol/codec.ts";
+import { Reader, Scratch, toTable, writeUint } from "../protocol/fields.ts";
+import { type Args, frame, type MethodName } from "../protocol/spec.ts";
+import { virtualHostOf, within } from "./harness.ts";
 
 /** A frame as it came; methods are decoded. */
 export interface Frame {
@@ -17,6 +17,7 @@ export interface Frame {
   payload: Buffer;
 }
 
+/** A connection whose frames a test sends and reads one by one. */
 export class Wire implements AsyncDisposable {
   private buf: Buffer = Buffer.alloc(0);
   private constructor(readonly conn: Deno.TcpConn) {}
@@ -34,7 +35,8 @@ export class Wire implements AsyncDisposable {
     const wire = await Wire.login(url, capabilities);
     await wire.expect("connection.tune");
     await wire.send(0, "connection.tune-ok", { channelMax: 10, frameMax: 131072, heartbeat: 0 });
-    await wire.send(0, "connection.open", { virtualHost: "/", capabilities: "", insist: false });
+    const virtualHost = virtualHostOf(url);
+    await wire.send(0, "connection.open", { virtualHost, capabilities: "", insist: false });
     await wire.expect("connection.open-ok");
     await wire.send(1, "channel.open", { outOfBand: "" });
     await wire.expect("channel.open-ok");
@@ -163,4 +165,11 @@ export class Wire implements AsyncDisposable {
     } catch { /* closed by the other side */ }
     return Promise.resolve();
   }
+}
+
+/** The connection.close that must come next: its code, its text, and the method that it names, such as `60.40`. */
+export async function closeOf(wire: Wire): Promise<[code: number, text: string, method: string]> {
+  const { replyCode, replyText, classId, methodId } = await wire.expect("connection.close");
+  await wire.send(0, "connection.close-ok", {});
+  return [replyCode, replyText, `${classId}.${methodId}`];
 }

@@ -1,0 +1,177 @@
+/**
+ * Login, tuning and opening of a connection (spec 2.2.4).
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { Broker } from "../broker/broker.ts";
+import type { Output } from "../protocol/output.ts";
+import type { VirtualHost } from "../broker/vhost.ts";
+import { Reader, type Table, toTable, writeLatin1 } from "../protocol/fields.ts";
+import { ProtocolError } from "../protocol/errors.ts";
+import type { Args, MethodName } from "../protocol/spec.ts";
+
+/** What connection.start tells about the broker. */
+const serverProperties: Table = toTable({
+  capabilities: {
+    "publisher_confirms": true,
+    "exchange_exchange_bindings": true,
+    "basic.nack": true,
+    "consumer_cancel_notify": true,
+    "connection.blocked": true,
+    "consumer_priorities": true,
+    "authentication_failure_close": true,
+    "per_consumer_qos": true,
+    "direct_reply_to": true,
+  },
+  "cluster_name": "event-sink@localhost",
+  copyright: "Copyright (c) the event-sink contributors",
+  information: "event-sink embedded broker, for one machine; not RabbitMQ. Licensed under MIT",
+  platform: `event-sink on Deno ${Deno.version.deno}`,
+  product: "RabbitMQ",
+  // The RabbitMQ whose behaviour this is.
+  version: "3.10.8",
+});
+
+const protocolHeader = "AMQP\0\0\x09\x01";
+/** How 0-9 clients spell it; RabbitMQ takes it as 0-9-1. */
+const olderHeader = "AMQP\x01\x01\0\x09";
+
+/** What the broker proposes; a client may ask for less, not for more (RabbitMQ's defaults). */
+const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
+/** Smallest frame that every peer must accept (spec 4.2.3, frame-min-size). */
+const minFrame = 4096;
+
+/** Where the connection stands; `closed`: only its end is waited for. */
+export type ConnectionState = "header" | "starting" | "tuning" | "opening" | "running" | "closed";
+
+/** What the handshake settles about a connection. */
+export interface Session {
+  readonly broker: Broker;
+  readonly output: Output;
+  state: ConnectionState;
+  /** What the client announced that it can do. */
+  capabilities: Table;
+  /** Who logged in, as a binary string. */
+  user: string;
+  /** Largest frame of either side, in bytes. */
+  frameMax: number;
+  /** Channels that may be open at a time. */
+  channelMax: number;
+  /** Seconds between heartbeats, 0 for none. */
+  heartbeat: number;
+  /** The virtual host, once it is opened. */
+  vhost: VirtualHost | undefined;
+  /** Send a method on channel 0. */
+  send<N extends MethodName>(name: N, args: Args<N>): void;
+}
+
+/**
+ * Take the eight bytes that a connection starts with (spec 4.2.2).
+ * @returns false when it is no AMQP 0-9-1: the client is told what this is, and is to be hung up on
+ */
+export function acceptHeader(session: Session, header: string): boolean {
+  if (header !== protocolHeader && header !== olderHeader) {
+    const { output } = session;
+    output.reserve(protocolHeader.length);
+    output.pos += writeLatin1(output.buf, protocolHeader, output.pos);
+    output.flush();
+    return false;
+  }
+  session.state = "starting";
+  session.send("connection.start", {
+    versionMajor: 0,
+    versionMinor: 9,
+    serverProperties,
+    mechanisms: "PLAIN AMQPLAIN",
+    locales: "en_US",
+  });
+  return true;
+}
+
+/** Handle a method on channel 0. @throws ProtocolError when it is out of turn or refused. */
+export function handshake(session: Session, name: MethodName, args: unknown): void {
+  if (name === "connection.start-ok" && session.state === "starting") {
+    return startOk(session, args as Args<"connection.start-ok">);
+  }
+  if (name === "connection.tune-ok" && session.state === "tuning") {
+    return tuneOk(session, args as Args<"connection.tune-ok">);
+  }
+  if (name === "connection.open" && session.state === "opening") {
+    return open(session, args as Args<"connection.open">);
+  }
+  if (name === "connection.update-secret" && session.state === "running") {
+    return session.send("connection.update-secret-ok", {});
+  }
+  throw new ProtocolError(
+    "CHANNEL_ERROR",
+    `unexpected method in connection state ${session.state}`,
+  );
+}
+
+function startOk(session: Session, args: Args<"connection.start-ok">): void {
+  const { broker } = session;
+  const capabilities = args.clientProperties.get("capabilities");
+  if (capabilities?.t === "F") session.capabilities = capabilities.v;
+  const credentials = args.mechanism === "PLAIN"
+    ? plain(args.response)
+    : args.mechanism === "AMQPLAIN"
+    ? amqplain(args.response)
+    : undefined;
+  if (!credentials) {
+    throw new ProtocolError("COMMAND_INVALID", "unknown authentication mechanism or response");
+  }
+  if (!broker.authenticate(...credentials)) {
+    throw new ProtocolError(
+      "ACCESS_REFUSED",
+      `Login was refused using authentication mechanism ${args.mechanism}. For details see the broker logfile.`,
+    );
+  }
+  session.user = credentials[0];
+  session.state = "tuning";
+  session.send("connection.tune", proposal);
+}
+
+/** RFC 4616, the authorization identity empty. */
+function plain(response: string): [user: string, password: string] | undefined {
+  const parts = response.split("\0");
+  return parts.length === 3 && parts[0] === "" ? [parts[1]!, parts[2]!] : undefined;
+}
+
+/** RabbitMQ's AMQPLAIN: a table's content with LOGIN and PASSWORD. */
+function amqplain(response: string): [user: string, password: string] | undefined {
+  const buf = Buffer.from(response, "latin1");
+  const reader = new Reader(buf).window(0, buf.length);
+  const table: Table = new Map();
+  while (reader.pos < reader.end) table.set(reader.shortstr(), reader.field());
+  const login = table.get("LOGIN"), password = table.get("PASSWORD");
+  return login?.t === "S" && password?.t === "S" ? [login.v, password.v] : undefined;
+}
+
+function tuneOk(session: Session, args: Args<"connection.tune-ok">): void {
+  checkTuned("frame_max", args.frameMax, minFrame, proposal.frameMax);
+  checkTuned("channel_max", args.channelMax, 1, proposal.channelMax);
+  session.frameMax = args.frameMax;
+  session.channelMax = args.channelMax;
+  session.heartbeat = args.heartbeat;
+  session.state = "opening";
+}
+
+function checkTuned(name: string, value: number, min: number, max: number): void {
+  const refuse = (shown: string, side: string, limit: string) => {
+    throw new ProtocolError(
+      "NOT_ALLOWED",
+      `negotiated ${name} = ${shown} is ${side} than the ${limit}`,
+    );
+  };
+  if (value !== 0 && value < min) refuse(`${value}`, "lower", `minimum allowed value (${min})`);
+  if (value === 0) refuse("0 (no limit)", "higher", `maximum allowed value (${max})`);
+  if (value > max) refuse(`${value}`, "higher", `maximum allowed value (${max})`);
+}
+
+function open(session: Session, args: Args<"connection.open">): void {
+  const vhost = session.broker.vhosts.get(args.virtualHost);
+  if (!vhost) throw new ProtocolError("NOT_ALLOWED", `vhost ${args.virtualHost} not found`);
+  session.vhost = vhost;
+  session.state = "running";
+  session.send("connection.open-ok", { knownHosts: "" });
+}

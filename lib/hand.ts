@@ -1,0 +1,112 @@
+/**
+ * The messages that a consumer has in hand on one channel, and their acknowledgements.
+ * @module
+ */
+import type { Channel, ConsumeMessage } from "amqplib";
+
+/** What is in hand on one channel. */
+export interface Hand {
+  readonly channel: Channel;
+  /** Whether the channel is open. */
+  readonly open: boolean;
+  /** Whether the channel closed because its connection did, not for an error of its own. */
+  readonly lost: boolean;
+  /** Messages in hand. */
+  readonly size: number;
+  /** Bytes of their bodies. */
+  readonly bytes: number;
+  /** Takes a message into the hand, until `work` ends. */
+  take(raw: ConsumeMessage, work: () => Promise<void>): void;
+  /** Acknowledges a message, once. */
+  ack(raw: ConsumeMessage): void;
+  /** Gives a message back to its queue, unless it was acknowledged. */
+  giveBack(raw: ConsumeMessage): void;
+  /** Resolves when at most so many bytes are in hand. */
+  below(bytes: number): Promise<void>;
+  /** Resolves when nothing is in hand. */
+  empty(): Promise<void>;
+}
+
+/** An empty hand for a channel. */
+export function createHand(channel: Channel): Hand {
+  const work = new Set<Promise<void>>();
+  let bytes = 0;
+  let open = true;
+  let failed = false;
+  channel.on("close", () => open = false);
+  channel.on("error", () => failed = true);
+
+  // Delivery tags count from 1 on each channel. Acknowledging up to the last tag below which nothing is in hand takes one
+  // frame for many messages (AMQP 0-9-1, basic.ack, field multiple).
+  let toAcknowledge: number[] = [];
+  const settled = new Set<number>();
+  let below = 0;
+  function acknowledge() {
+    const tags = toAcknowledge;
+    toAcknowledge = [];
+    if (!open) return; // the broker delivers them again
+    while (settled.delete(below + 1)) below++;
+    const upTo = tags.reduce((most, tag) => tag <= below ? Math.max(most, tag) : most, 0);
+    if (upTo > 0) send(() => channel.ack(tagged(upTo), true));
+    for (const tag of tags) {
+      if (tag > below) send(() => channel.ack(tagged(tag)));
+    }
+  }
+  function isSettled(tag: number): boolean {
+    return tag <= below || settled.has(tag);
+  }
+
+  return {
+    channel,
+    get open() {
+      return open;
+    },
+    get lost() {
+      return !open && !failed;
+    },
+    get size() {
+      return work.size;
+    },
+    get bytes() {
+      return bytes;
+    },
+    take({ content }, handle) {
+      bytes += content.length;
+      const handling = handle().finally(() => {
+        work.delete(handling);
+        bytes -= content.length;
+      });
+      work.add(handling);
+    },
+    ack({ fields: { deliveryTag } }) {
+      if (isSettled(deliveryTag)) return;
+      settled.add(deliveryTag);
+      if (toAcknowledge.push(deliveryTag) === 1) queueMicrotask(acknowledge);
+    },
+    giveBack(raw) {
+      if (isSettled(raw.fields.deliveryTag)) return;
+      settled.add(raw.fields.deliveryTag);
+      send(() => channel.nack(raw, false, true));
+    },
+    async below(most) {
+      while (bytes > most) await Promise.race(work);
+    },
+    async empty() {
+      while (work.size > 0) await Promise.all(work);
+    },
+  };
+}
+
+function send(answer: () => void) {
+  try {
+    answer();
+  } catch (error) {
+    // Closing, though not closed yet: the broker delivers the message again.
+    if ((error as Error).name !== "IllegalOperationError") throw error;
+  }
+}
+
+/** amqplib reads nothing but the tag. */
+function tagged(deliveryTag: number): ConsumeMessage {
+  return { fields: { deliveryTag } } as ConsumeMessage;
+}

@@ -1,0 +1,191 @@
+/**
+ * What becomes of a message that was not handled: another attempt later, or the dead-letter queue.
+ * @module
+ */
+import type { Channel, ConsumeMessage, MessageProperties, Options } from "amqplib";
+import type { Broker } from "./broker.ts";
+import { createPublisher, type Publisher } from "./publish.ts";
+import { printable } from "./text.ts";
+import { withoutPassword } from "./url.ts";
+import { backoff } from "./wait.ts";
+
+/** Thrown by a handler for input that no repetition makes good: the message is dead-lettered at once. */
+export class BadMessage extends Error {
+  /** For those who see it through its name only. */
+  override name = "BadMessage";
+}
+
+/** Where a message comes from, and how often it was tried. */
+export interface History {
+  /** Exchange that it was first published to. */
+  exchange: string;
+  /** Routing key that it was first published with. */
+  routingKey: string;
+  /** 1 at first, 2 at the first retry. */
+  attempt: number;
+  /** How often it came back unacknowledged. */
+  redeliveries: number;
+}
+
+/** How to retry. */
+export interface RetryOptions {
+  /** The queue that is consumed. */
+  queue: string;
+  /** Where messages end that cannot be handled. */
+  deadLetters: string;
+  /** How often a message is tried before it is dead-lettered. */
+  attempts: number;
+  /** Milliseconds before the first retry; each further one waits three times longer, {@linkcode LONGEST_DELAY} at most. */
+  retryDelay: number;
+  /** Stops waiting for the broker. */
+  signal: AbortSignal;
+}
+
+/**
+ * Exchange to which the retry queues expire, routing key: the queue that is consumed. What that queue misses because it was deleted
+ * meanwhile goes on to the alternate exchange, and from there to the dead-letter queue (https://www.rabbitmq.com/docs/ae).
+ */
+const RETRY_EXCHANGE = "event-sink.retry";
+const MISSED_EXCHANGE = "event-sink.missed";
+
+/** Longest time between two attempts, in milliseconds. */
+const LONGEST_DELAY = 3_600_000;
+
+/** Longest reason in a header or a line, in characters. */
+const LONGEST_REASON = 1000;
+
+/** Puts messages where they belong that were not handled. Dispose it to close its channel. */
+export interface Retries extends AsyncDisposable {
+  /** Publishes a message for another attempt, or to the dead-letter queue; the caller acknowledges the original then. */
+  passOn(channel: Channel, raw: ConsumeMessage, history: History, error: unknown): Promise<void>;
+  /** Counts that a message came back unacknowledged: publishes it to the end of its queue, or dead-letters it. */
+  countRedelivery(raw: ConsumeMessage, history: History): Promise<void>;
+  /** Declares where retries come back to and end; for each new channel, after the queue itself. */
+  declare(channel: Channel): Promise<void>;
+}
+
+/** Opens what a consumer needs for messages that fail; the channel is opened with the first of them. */
+export function createRetries(broker: Broker, options: RetryOptions): Retries {
+  const { queue, deadLetters, attempts, retryDelay, signal } = options;
+  // Opened with the first message that fails: a consumer should not wait at its start for what it may never need.
+  let publisher: Promise<Publisher> | undefined;
+  const declared = new Set<string>();
+
+  async function retryQueue(channel: Channel, attempt: number): Promise<string> {
+    const name = `${queue}.retry.${attempt}`;
+    if (!declared.has(name)) {
+      await channel.assertQueue(name, {
+        durable: true,
+        deadLetterExchange: RETRY_EXCHANGE,
+        deadLetterRoutingKey: queue,
+      });
+      declared.add(name);
+    }
+    return name;
+  }
+
+  async function publish(
+    { properties, content }: ConsumeMessage,
+    history: History,
+    { routingKey, headers = {}, expiration }: {
+      routingKey: string;
+      headers?: Record<string, unknown>;
+      expiration?: number;
+    },
+  ) {
+    publisher ??= createPublisher(broker, { signal });
+    await (await publisher).publish({
+      routingKey,
+      body: content,
+      properties: {
+        ...republishable(properties),
+        ...expiration === undefined ? {} : { expiration },
+        headers: {
+          ...withoutCopies(properties.headers),
+          "x-attempts": history.attempt,
+          ...history.redeliveries === 0 ? {} : { "x-redeliveries": history.redeliveries },
+          "x-original-exchange": history.exchange,
+          "x-original-routing-key": history.routingKey,
+          "x-original-queue": queue,
+          ...headers,
+        },
+      },
+    });
+  }
+
+  function tell({ properties: { messageId } }: ConsumeMessage, outcome: string, reason: string) {
+    const name = messageId === undefined ? "without id" : printable(`${messageId}`, 100);
+    broker.log.warn(`Message ${name} ${outcome}: ${reason}`);
+  }
+
+  async function bury(raw: ConsumeMessage, history: History, reason: string) {
+    await publish(raw, history, { routingKey: deadLetters, headers: { "x-reason": reason } });
+    tell(raw, `is now in ${deadLetters}, after attempt ${history.attempt}`, reason);
+  }
+
+  return {
+    async passOn(channel, raw, history, error) {
+      const text = error instanceof Error ? error.message : String(error);
+      const reason = printable(withoutPassword(text), LONGEST_REASON);
+      const { attempt } = history;
+      if (error instanceof BadMessage || attempt >= attempts) {
+        return await bury(raw, history, reason);
+      }
+      const expiration = backoff(attempt, { first: retryDelay, longest: LONGEST_DELAY, factor: 3 });
+      const routingKey = await retryQueue(channel, attempt);
+      await publish(raw, history, { routingKey, expiration, headers: { "x-reason": reason } });
+      const delay = (expiration / 1000).toFixed(1);
+      tell(raw, `is tried again in ${delay} s, after attempt ${attempt}`, reason);
+    },
+    async countRedelivery(raw, before) {
+      const history = { ...before, redeliveries: before.redeliveries + 1 };
+      const { redeliveries } = history;
+      if (redeliveries >= 3 * attempts) {
+        const reason = `it came back unacknowledged ${redeliveries} times: ` +
+          "each time its consumer ended, or took longer than the broker allows";
+        return await bury(raw, history, reason);
+      }
+      await publish(raw, history, {
+        routingKey: queue,
+        headers: { "x-attempts": history.attempt - 1 },
+      });
+    },
+    async declare(channel) {
+      declared.clear();
+      await channel.assertQueue(deadLetters, { durable: true });
+      await channel.assertExchange(MISSED_EXCHANGE, "direct", { durable: true });
+      await channel.bindQueue(deadLetters, MISSED_EXCHANGE, queue);
+      const alternate = { durable: true, alternateExchange: MISSED_EXCHANGE };
+      await channel.assertExchange(RETRY_EXCHANGE, "direct", alternate);
+      await channel.bindQueue(queue, RETRY_EXCHANGE, queue);
+    },
+    async [Symbol.asyncDispose]() {
+      await (await publisher?.catch(() => undefined))?.[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Reads a message's history from its headers. Attempts in another queue do not count: of a fanout's copies only one may have failed. */
+export function historyOf({ fields, properties }: ConsumeMessage, queue: string): History {
+  const headers = properties.headers ?? {};
+  const attempts = Number(headers["x-attempts"]);
+  const ours = headers["x-original-queue"] === queue && Number.isInteger(attempts);
+  return {
+    exchange: ours ? String(headers["x-original-exchange"]) : fields.exchange,
+    routingKey: ours ? String(headers["x-original-routing-key"]) : fields.routingKey,
+    attempt: ours ? attempts + 1 : 1,
+    redeliveries: ours ? Number(headers["x-redeliveries"]) || 0 : 0,
+  };
+}
+
+/** The properties that are set, without the two that hold for one publication only: its TTL and its authenticated user. */
+export function republishable(properties: MessageProperties): Options.Publish {
+  const { expiration: _, userId: __, ...rest } = properties;
+  return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+}
+
+/** RabbitMQ routes a message to the keys in these headers too (https://www.rabbitmq.com/docs/sender-selected), and has done so already. */
+function withoutCopies(headers: Record<string, unknown> = {}): Record<string, unknown> {
+  const { CC: _, BCC: __, ...rest } = headers;
+  return rest;
+}

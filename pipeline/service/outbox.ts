@@ -1,0 +1,112 @@
+/**
+ * The outbox: a message is stored in the transaction that stores what it tells of, and published afterwards, however often the broker or
+ * this process goes away (https://microservices.io/patterns/data/transactional-outbox.html).
+ * @module
+ */
+import type { DatabaseSync } from "node:sqlite";
+import { aborted, type Broker, type Channel, type Log, type Outgoing } from "@event-sink/lib";
+import { createPersistentPublisher } from "./persistent_publisher.ts";
+import { transaction } from "./sqlite.ts";
+
+/** A message that the broker has not confirmed yet. */
+export interface OutboxRow {
+  /** Rows are numbered in the order in which they were added. */
+  number: number;
+  /** What was added. */
+  event: string;
+}
+
+/** The messages that wait for the broker. */
+export interface Outbox {
+  /** Stores a message; call it within the transaction that stores what the message tells of. */
+  add(event: string): void;
+  /** Resolves when the next message is added. */
+  added(): Promise<void>;
+  /** The oldest messages: `limit` at most, and none after the first that brings them to `size` characters. */
+  oldest(limit: number, size: number): OutboxRow[];
+  /** Removes messages, durably. */
+  remove(rows: readonly OutboxRow[]): void;
+  /** How many messages wait. */
+  size(): number;
+}
+
+/** How to publish an outbox. */
+export interface PublishOptions {
+  /** Makes the message of what was added. */
+  messageOf: (event: string) => Outgoing;
+  /** Declares exchanges and queues; runs again on every new channel. */
+  declare: (channel: Channel) => Promise<unknown>;
+  /** Ends it. */
+  signal: AbortSignal;
+  /** Is told when publishing fails, and when it works again. */
+  log: Log;
+}
+
+/** Most messages that are on their way to the broker at once, and characters after which no further one is added. */
+const BATCH_MESSAGES = 500;
+const BATCH_SIZE = 8 * 2 ** 20;
+
+/** Returns the outbox that a database holds; its table is created when missing. */
+export function outboxOf(database: DatabaseSync): Outbox {
+  database.exec(
+    "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)",
+  );
+  const insert = database.prepare("INSERT INTO outbox (event) VALUES (?)");
+  const oldest = database.prepare("SELECT number, event FROM outbox ORDER BY number LIMIT ?");
+  const count = database.prepare("SELECT count(*) AS count FROM outbox");
+  const remove = database.prepare("DELETE FROM outbox WHERE number = ?");
+
+  let addition = Promise.withResolvers<void>();
+  return {
+    add(event) {
+      insert.run(event);
+      addition.resolve();
+      addition = Promise.withResolvers();
+    },
+    added: () => addition.promise,
+    oldest(limit, size) {
+      const rows: OutboxRow[] = [];
+      let read = 0;
+      for (
+        const { number, event } of oldest.iterate(limit) as Iterable<unknown> as Iterable<OutboxRow>
+      ) {
+        rows.push({ number, event });
+        read += event.length;
+        if (read >= size) break;
+      }
+      return rows;
+    },
+    remove(rows) {
+      transaction(database, () => {
+        for (const { number } of rows) remove.run(number);
+      });
+    },
+    size: () => Number(count.get()!.count),
+  };
+}
+
+/**
+ * Publishes what is in the outbox, and what is added, until the signal aborts. A message leaves the outbox when the broker has confirmed it.
+ *
+ * @throws when the broker refuses the declaration
+ */
+export async function publishOutbox(
+  broker: Broker,
+  outbox: Outbox,
+  { messageOf, declare, signal, log }: PublishOptions,
+): Promise<void> {
+  const options = { declare, signal, log, attempts: Infinity };
+  await using publisher = await createPersistentPublisher(broker, options);
+  while (!signal.aborted) {
+    const added = outbox.added();
+    const rows = outbox.oldest(BATCH_MESSAGES, BATCH_SIZE);
+    const confirmed: OutboxRow[] = [];
+    const publish = async (row: OutboxRow) => {
+      await publisher.publish(messageOf(row.event));
+      confirmed.push(row);
+    };
+    await Promise.allSettled(rows.map(publish)); // one fails only when the signal aborts
+    if (confirmed.length > 0) outbox.remove(confirmed);
+    if (rows.length === 0) await Promise.race([added, aborted(signal)]);
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * SQLite as a service's own database.
+ * @module
+ */
+import { DatabaseSync } from "node:sqlite";
+
+/**
+ * Opens a database whose commits survive a power cut, created when missing. Only this user can read it, whatever the umask: it holds what
+ * messages say.
+ *
+ * @param file its name; SQLite keeps FILE-wal and FILE-shm beside it, with the same permissions
+ * @param schema statements, or what executes them; they run at every start
+ * @throws when the file cannot be opened or is no SQLite database
+ */
+export function openDatabase(
+  file: string,
+  schema: string | ((database: DatabaseSync) => void),
+): DatabaseSync {
+  try {
+    Deno.openSync(file, { create: true, append: true, mode: 0o600 }).close();
+    for (const suffix of ["", "-wal", "-shm"]) protect(file + suffix);
+    const database = new DatabaseSync(file, { timeout: 5000 });
+    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    if (typeof schema === "string") database.exec(schema);
+    else schema(database);
+    return database;
+  } catch (error) {
+    throw new Error(`Cannot open the database '${file}': ${(error as Error).message}`);
+  }
+}
+
+/** Files of earlier versions were open to others. */
+function protect(file: string): void {
+  try {
+    Deno.chmodSync(file, 0o600);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/**
+ * Runs `work` in one transaction.
+ *
+ * @throws what `work` or the commit throws; nothing is stored then
+ */
+export function transaction(database: DatabaseSync, work: () => void): void {
+  database.exec("BEGIN IMMEDIATE");
+  try {
+    work();
+    database.exec("COMMIT");
+  } catch (error) {
+    if (database.isTransaction) database.exec("ROLLBACK");
+    throw error;
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * The HTTP interface of the statistics: JSON, Prometheus' text format, a live page.
+ * @module
+ */
+import type { Log } from "@event-sink/lib";
+import type { Hono } from "hono";
+import { secureHeaders } from "hono/secure-headers";
+import { streamSSE } from "hono/streaming";
+import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
+import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
+import type { BrokerState } from "../service/broker_state.ts";
+import { createApp, type HttpConfiguration } from "../service/http.ts";
+import pageStyle from "./page/page.css" with { type: "text" };
+import page from "./page/page.html" with { type: "text" };
+import pageScript from "./page/page.js" with { type: "text" };
+import type { Metrics } from "./metrics.ts";
+import type { Details, Statistics, StatisticsStore } from "./store.ts";
+
+/** The numbers at one moment. */
+export interface Sample extends Statistics {
+  /** Seconds since the epoch. */
+  time: number;
+}
+
+/** Milliseconds between two samples. */
+const INTERVAL = 1000;
+/** Samples that are kept for whoever opens the page: half an hour. */
+const KEPT = 1800;
+/** Milliseconds that a page waits before it connects again. */
+const RETRY = 1000;
+
+const security = secureHeaders({
+  contentSecurityPolicy: {
+    defaultSrc: ["'none'"],
+    scriptSrc: ["'self'"],
+    styleSrc: ["'self'"],
+    connectSrc: ["'self'"],
+    imgSrc: ["data:"],
+    baseUri: ["'none'"],
+    formAction: ["'none'"],
+    frameAncestors: ["'none'"],
+  },
+  strictTransportSecurity: false, // for the proxy that adds TLS to decide
+});
+
+/** What the page's tables show. */
+export interface LiveDetails extends Details {
+  /** Why the broker cannot be used now, or `connected`. */
+  broker: string;
+}
+
+/** What the interface needs. */
+export interface StatisticsApi {
+  /** Keeps the numbers. */
+  store: Pick<StatisticsStore, "details">;
+  /** Reads the numbers. */
+  read: () => Statistics;
+  /** The numbers for Prometheus. */
+  metrics: Metrics;
+  /** Tells whether the broker is there. */
+  broker: BrokerState;
+  /** Ends the sampling and the live streams. */
+  signal: AbortSignal;
+  /** Address, and the names that requests may use. */
+  http: HttpConfiguration;
+  /** Is told of errors that are not the client's. */
+  log: Log;
+}
+
+/** Returns the application. */
+export function statisticsApi(
+  { store, read, metrics, broker, signal, http, log }: StatisticsApi,
+): Hono {
+  const app = createApp(http, log);
+  app.use(security);
+  const readDetails = cachedByCost((): LiveDetails => ({
+    ...store.details(),
+    broker: broker.trouble ?? "connected",
+  }));
+  const history = keepHistory(read, signal);
+
+  app.get("/api/statistics", (context) => context.json({ ...read(), ...readDetails() }));
+  app.get(
+    "/metrics",
+    async (context) =>
+      context.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
+  );
+  // Server-sent events: first `history`, an array of samples, then a `sample` a second, and `details` when they have changed.
+  app.get("/api/statistics/live", (context) =>
+    streamSSE(context, async (stream) => {
+      await stream.writeSSE({
+        event: "history",
+        data: JSON.stringify(history.samples),
+        retry: RETRY,
+      });
+      let before = "";
+      while (!stream.aborted) {
+        const details = JSON.stringify(readDetails());
+        if (details !== before) await stream.writeSSE({ event: "details", data: details });
+        before = details;
+        const sample = await history.next();
+        if (!sample) return;
+        await stream.writeSSE({ event: "sample", data: JSON.stringify(sample) });
+      }
+    }));
+
+  const text = (path: string, body: string, type: string) =>
+    app.get(
+      path,
+      (context) => context.body(body, 200, { "content-type": `${type}; charset=utf-8` }),
+    );
+  text("/", page, "text/html");
+  text("/page.css", pageStyle, "text/css");
+  text("/page.js", pageScript, "text/javascript");
+  text("/uplot.js", uPlotScript, "text/javascript");
+  text("/uplot.css", uPlotStyle, "text/css");
+  return app;
+}
+
+/** Takes a sample a second until the signal aborts. `next()` resolves with the next sample, or with undefined when there will be none. */
+function keepHistory(read: () => Statistics, signal: AbortSignal) {
+  const samples: Sample[] = [];
+  let news = Promise.withResolvers<Sample | undefined>();
+  function sample() {
+    const taken = { time: Date.now() / 1000, ...read() };
+    if (samples.push(taken) > KEPT) samples.shift();
+    news.resolve(taken);
+    news = Promise.withResolvers();
+  }
+  sample();
+  const timer = setInterval(sample, INTERVAL);
+  signal.addEventListener("abort", () => {
+    clearInterval(timer);
+    news.resolve(undefined);
+  }, { once: true });
+  return { samples, next: () => signal.aborted ? Promise.resolve(undefined) : news.promise };
+}
+
+/**
+ * Keeps a result for five times as long as it took to read, so that reading takes a sixth of the process's time at most, however many tasks
+ * there are (a million take half a second).
+ */
+export function cachedByCost<T>(read: () => T): () => T {
+  let last: T;
+  let validUntil = 0;
+  return () => {
+    const started = performance.now();
+    if (started < validUntil) return last;
+    last = read();
+    validUntil = performance.now() + 5 * (performance.now() - started);
+    return last;
+  };
+}
