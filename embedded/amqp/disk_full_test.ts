@@ -84,15 +84,17 @@ const changes: Record<string, (client: Client) => Promise<unknown>> = {
   "queue.bind, again": ({ channel }) => channel.bindQueue("old", "amq.direct", "k"),
   "queue.unbind": ({ channel }) => channel.unbindQueue("bound", "amq.direct", "k"),
   "queue.unbind, again": ({ channel }) => channel.unbindQueue("bound", "amq.direct", "k"),
-  "queue.purge": ({ channel }) => channel.purgeQueue("full"),
+  "queue.purge": ({ channel }) => channel.purgeQueue("purged"),
   "queue.delete": ({ channel }) => channel.deleteQueue("unwanted"),
   "queue.delete, again": ({ channel }) => channel.deleteQueue("unwanted"),
 };
 
 async function setUp(client: Client): Promise<void> {
-  for (const queue of ["old", "bound", "full", "unwanted"]) await client.channel.assertQueue(queue);
+  for (const queue of ["old", "bound", "full", "purged", "unwanted"]) {
+    await client.channel.assertQueue(queue);
+  }
   await client.channel.bindQueue("bound", "amq.direct", "k");
-  publish(client, "full", 0, 3, []);
+  for (const queue of ["full", "purged"]) publish(client, queue, 0, 3, []);
   await client.channel.waitForConfirms();
 }
 
@@ -126,7 +128,11 @@ Deno.test("a full disk: nothing is confirmed that is not stored, all of it once 
   await using wire = await Wire.open(broker.url);
   await wire.send(1, "tx.select", {});
   await wire.expect("tx.select-ok");
-  await wire.publish("", "bound", "in a transaction", 1, true);
+  await wire.send(1, "basic.get", { ticket: 0, queue: "full", noAck: false });
+  const { deliveryTag } = await wire.expect("basic.get-ok");
+  await wire.read();
+  await wire.read();
+  await wire.send(1, "basic.ack", { deliveryTag, multiple: false });
   await wire.send(1, "tx.commit", {});
   assert.equal((await wire.expect("connection.close")).replyCode, 541);
   // What asks for nothing new is answered, and consumers go on.

@@ -39,7 +39,7 @@ export async function spawnBroker(file: string, port = 0, quiet = false): Promis
   let output = "";
   while (!output.includes("\n")) {
     const { value, done } = await reader.read();
-    if (done) throw new Error(`Cannot start the broker: it ended after ${JSON.stringify(output)}`);
+    if (done) throw new Error(`Cannot start the broker: it ended after '${output}' ${logged}`);
     output += value;
   }
   let killed: Promise<void> | undefined;

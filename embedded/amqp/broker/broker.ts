@@ -269,6 +269,7 @@ export class Broker implements TopologyHost {
       this.finish(this.connections);
       this.unblock();
     }
+    this.disk?.tick();
     const now = this.now();
     for (const connection of this.connections) connection.tick(now);
   }
