@@ -101,7 +101,7 @@ async function setUp(client: Client): Promise<void> {
 Deno.test("a full disk: nothing is confirmed that is not stored, all of it once there is space", async () => {
   await using disk = await makeDisk();
   if (!disk) return;
-  await using broker = await spawnBroker(disk.file, 0, true);
+  await using broker = await spawnBroker(disk.file, { quiet: true });
   const publisher = await connect(broker.url);
   await setUp(publisher);
   await disk.fill();
@@ -173,7 +173,7 @@ Deno.test("a full disk: nothing is confirmed that is not stored, all of it once 
 Deno.test("a full disk and kill -9: what was confirmed is there, a broker starts without any space", async () => {
   await using disk = await makeDisk();
   if (!disk) return;
-  await using broker = await spawnBroker(disk.file, 0, true);
+  await using broker = await spawnBroker(disk.file, { quiet: true });
   const publisher = await connect(broker.url);
   await setUp(publisher);
   await disk.fill();
@@ -185,7 +185,7 @@ Deno.test("a full disk and kill -9: what was confirmed is there, a broker starts
   }, "blocked");
   await broker.kill();
   await publisher.closed;
-  await using again = await spawnBroker(disk.file, 0, true);
+  await using again = await spawnBroker(disk.file, { quiet: true });
   const client = await connect(again.url);
   const found = await numbersIn(client, "old");
   assert.deepEqual(found.slice(0, confirmed.length), confirmed);
