@@ -27,7 +27,7 @@ export function serve(broker: Broker, listener: Deno.Listener): Server {
     const full = broker.connections.size >= broker.limits.maxConnections;
     if (full && !strangers.endOldest()) return conn.close();
     if ("setNoDelay" in conn) (conn as Deno.TcpConn).setNoDelay();
-    const connection = new Connection(broker, conn);
+    const connection = new Connection(broker, conn, addressOf(conn));
     broker.connections.add(connection);
     strangers.add(connection);
     const done = connection.run().finally(() => {
@@ -83,6 +83,10 @@ class Strangers {
     }
     return false;
   }
+}
+
+function addressOf({ remoteAddr }: Deno.Conn): string {
+  return "hostname" in remoteAddr ? remoteAddr.hostname : "";
 }
 
 /** Accept until the listener is closed. @param failed Called when that fails; returns whether it made room */
