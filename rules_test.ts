@@ -188,6 +188,20 @@ Deno.test("what a document links to exists, and what it names stands there", () 
   }
 });
 
+Deno.test("the code in lib's README and the lines in a prototype's table are those of the prototypes", () => {
+  const [, shown = "none"] = /^```ts\n([^]*?)^```/m.exec(read("lib/README.md")) ?? [];
+  assert(read("prototypes/send-recv/recv.ts").endsWith(shown), "lib/README.md");
+  for (const member of members) {
+    if (!member.startsWith("prototypes/") || !files.includes(`${member}/recv.ts`)) continue;
+    const lines = [...read(`${member}/README.md`).matchAll(/^\| `(.+?)` \| `\w+\.\w+/gm)];
+    assert(lines.length > 0, `${member}/README.md has no table of lines and AMQP methods`);
+    const code = [...sources.keys()].filter((path) => path.startsWith(`${member}/`)).map(read);
+    for (const [, line] of lines) {
+      assert(code.some((text) => text.includes(line!)), `${member}: there is no line ${line}`);
+    }
+  }
+});
+
 /** What a tool says of itself with `--help`, that of its commands included. */
 async function helpOf(tool: string, ...command: string[]): Promise<string> {
   const args = ["run", ...permissions(read(tool).split("\n")[0]!), tool, ...command, "--help"];

@@ -9,7 +9,7 @@ export interface Hand {
   readonly channel: Channel;
   /** Whether the channel is open. */
   readonly open: boolean;
-  /** Whether the channel closed without an error of its own: with its connection. */
+  /** Whether the channel closed because its connection did, not for an error of its own. */
   readonly lost: boolean;
   /** Messages in hand. */
   readonly size: number;

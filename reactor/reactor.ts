@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-run --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL* --allow-run --allow-read
 /**
  * The reactor at work: starts router, subscriber and worker with the sample configuration, and the embedded stack where MONGO_URL is not set,
  * fires some events, and shows which handlers ran with which result, until Ctrl-C.
@@ -75,7 +75,7 @@ await runTool(import.meta, {
 
   const opened = { ...flags, config: file, mongoUrl };
   await using database = await openDatabase({ flags: opened, signal, log });
-  const results = database.db.collection(database.resultsName);
+  const results = database.collections.results;
   const shown = new Set((await results.find().toArray()).map(({ _id }) => `${_id}`));
   const where = flags.config && ` -u ${requests}`;
   await print(`Router, subscriber and worker are running

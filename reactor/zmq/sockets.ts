@@ -98,6 +98,11 @@ async function quiet(socket: Socket, limit: number) {
   }
 }
 
+/** Whether other machines may reach what is bound to this address: it is neither a path nor on the loopback interface. */
+export function isReachable(uri: string): boolean {
+  return !/^(ipc|inproc):|^tcp:\/\/(127\.[\d.]+|localhost|lo|\[::1\]):/.test(uri);
+}
+
 /**
  * Binds a socket, and returns the endpoint with its actual port.
  *

@@ -3,10 +3,13 @@
  * `getMore`s while others write.
  * @module
  */
+import { Binary } from "bson";
 import { CommandError } from "../errors.ts";
 import type { Predicate } from "../language/matcher.ts";
 import { sortOrder } from "../language/sort_order.ts";
+import { MAX_HELD } from "../limits.ts";
 import { decode, type Doc } from "../values/bson_view.ts";
+import { isDoc } from "../values/compare.ts";
 import type { Collection, Row } from "./collection.ts";
 import type { Interval, Plan } from "./planner.ts";
 
@@ -15,10 +18,12 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 const MAX_CHUNK = 1000;
 const TOP = Uint8Array.of(0xff);
 
-/** What a scan did, for `explain` and tests. */
+/** What a scan does and holds. */
 export interface ScanStats {
   /** Documents read. */
   examined: number;
+  /** Rows that are read ahead. Whoever lets the scan rest may empty it: they are read again then. */
+  ahead?: unknown[];
   /** When to give up, on the clock of `performance.now()`: `maxTimeMS`. */
   deadline?: number;
 }
@@ -54,7 +59,7 @@ export function* rows(
     : undefined;
   const intervals = plan.reverse ? [...plan.intervals].reverse() : plan.intervals;
   for (const interval of intervals) {
-    for (const row of intervalRows(collection, plan, interval)) {
+    for (const row of intervalRows(collection, plan, interval, stats)) {
       if (seen) {
         if (seen.has(row.rid)) continue;
         seen.add(row.rid);
@@ -68,33 +73,42 @@ export function* rows(
   }
 }
 
-interface KeyedRow extends Row {
+interface Position {
+  rid: number;
   key: Uint8Array;
 }
+
+type KeyedRow = Row & Position;
 
 function* intervalRows(
   collection: Collection,
   plan: Plan,
   interval: Interval,
+  stats?: ScanStats,
 ): Generator<Row, void> {
   const { low } = interval;
   const high = interval.high ?? TOP;
   const read = statements(collection, plan);
   let limit = FIRST_CHUNK;
-  let last: KeyedRow | undefined;
+  let last: Position | undefined;
   for (;;) {
     const chunk = last ? read.next(last, low, high, limit) : read.first(low, high, limit);
+    const count = chunk.length;
+    if (stats) stats.ahead = chunk;
     let bytes = 0;
-    for (const row of chunk) {
+    for (let i = 0; i < chunk.length; i++) {
+      const row = chunk[i]!;
       bytes += row.doc.length;
+      last = { rid: row.rid, key: row.key };
       yield row;
     }
-    if (chunk.length < limit) return;
-    last = chunk[chunk.length - 1];
-    limit = Math.max(
-      1,
-      Math.min(MAX_CHUNK, Math.floor(CHUNK_BYTES / (bytes / chunk.length + 1)), limit * 4),
-    );
+    const rested = chunk.length < count;
+    if (count < limit && !rested) return;
+    if (rested) limit = FIRST_CHUNK;
+    else {
+      const fitting = Math.floor(CHUNK_BYTES / (bytes / count + 1));
+      limit = Math.max(1, Math.min(MAX_CHUNK, fitting, limit * 4));
+    }
   }
 }
 
@@ -109,7 +123,7 @@ function statements(collection: Collection, plan: Plan) {
     const start = down ? Number.MAX_SAFE_INTEGER : -1;
     return {
       first: (_low: Uint8Array, _high: Uint8Array, limit: number) => all(sql, start, limit),
-      next: (last: KeyedRow, _low: Uint8Array, _high: Uint8Array, limit: number) =>
+      next: (last: Position, _low: Uint8Array, _high: Uint8Array, limit: number) =>
         all(sql, last.rid, limit),
     };
   }
@@ -119,7 +133,7 @@ function statements(collection: Collection, plan: Plan) {
     return {
       first: (low: Uint8Array, high: Uint8Array, limit: number) =>
         all(`${select} k >= ? AND k < ? ${tail}`, low, high, limit),
-      next: (last: KeyedRow, low: Uint8Array, high: Uint8Array, limit: number) =>
+      next: (last: Position, low: Uint8Array, high: Uint8Array, limit: number) =>
         down
           ? all(`${select} k < ? AND k >= ? ${tail}`, last.key, low, limit)
           : all(`${select} k > ? AND k < ? ${tail}`, last.key, high, limit),
@@ -133,7 +147,7 @@ function statements(collection: Collection, plan: Plan) {
   return {
     first: (low: Uint8Array, high: Uint8Array, limit: number) =>
       all(`${select} i.key >= ? AND i.key < ? ${tail}`, low, high, limit),
-    next: (last: KeyedRow, low: Uint8Array, high: Uint8Array, limit: number) =>
+    next: (last: Position, low: Uint8Array, high: Uint8Array, limit: number) =>
       down
         ? all(
           `${select} (i.key, i.rid) < (?, ?) AND i.key >= ? ${tail}`,
@@ -184,13 +198,32 @@ export function* matches(
   // Only positions and sort keys are kept while sorting; the documents are read again in the end.
   const order = sortOrder(sort!);
   const found: { rid: number; keys: unknown[] }[] = [];
+  let bytes = 0;
   for (const row of rows(collection, plan, stats)) {
     const doc = decode(row.doc);
-    if (plan.exact || test(doc)) found.push({ rid: row.rid, keys: order.keys(doc) });
+    if (!plan.exact && !test(doc)) continue;
+    const keys = order.keys(doc);
+    bytes += approximateSize(keys);
+    if (bytes > MAX_HELD) {
+      throw new CommandError(
+        "QueryExceededMemoryLimitNoDiskUseAllowed",
+        `Sort exceeded memory limit of ${MAX_HELD} bytes: an index that sorts needs no memory`,
+      );
+    }
+    found.push({ rid: row.rid, keys });
   }
   found.sort((a, b) => order.compare(a.keys, b.keys) || a.rid - b.rid);
   for (const { rid } of found) {
     const row = collection.findRid(rid);
     if (row) yield { row, doc: undefined };
   }
+}
+
+/** About how many bytes a decoded value takes. */
+function approximateSize(value: unknown): number {
+  if (typeof value === "string") return 16 + value.length;
+  if (Array.isArray(value)) return value.reduce((sum, item) => sum + approximateSize(item), 16);
+  if (value instanceof Binary) return 16 + value.position;
+  if (isDoc(value)) return approximateSize(Object.values(value)) * 2;
+  return 16;
 }
