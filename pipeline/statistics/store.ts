@@ -72,7 +72,7 @@ export interface FailureRow {
 
 /** Rows of the tables on the page. */
 export interface Details {
-  /** Those that were seen last. */
+  /** Those that were seen last, by name. */
   processors: ProcessorRow[];
   /** The last ones, newest first. */
   failures: FailureRow[];
@@ -113,7 +113,7 @@ export function openStatisticsStore(file: string): StatisticsStore {
     `SELECT name, finished, failed, last_seen AS lastSeen, (
        SELECT count(*) FROM tasks WHERE processor = name
        AND started IS NOT NULL AND finished IS NULL AND failed IS NULL) AS inProgress
-     FROM processors ORDER BY last_seen DESC LIMIT ${MOST_ROWS}`,
+     FROM (SELECT * FROM processors ORDER BY last_seen DESC LIMIT ${MOST_ROWS}) ORDER BY name`,
   );
   const failures = database.prepare(
     `SELECT id AS task, processor, attempt AS attempts, reason, failed AS time

@@ -104,8 +104,8 @@ Deno.test("processors and failures are listed, each event counted once", async (
   store.add(events);
   const { processors, failures } = store.details();
   assert.deepEqual(processors.map(({ lastSeen: _, ...row }) => row), [
-    { name: "two", finished: 0, failed: 1, inProgress: 1 },
     { name: "one", finished: 2, failed: 0, inProgress: 0 },
+    { name: "two", finished: 0, failed: 1, inProgress: 1 },
   ]);
   const [failure] = failures;
   assert.equal(failures.length, 1);
