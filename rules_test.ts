@@ -28,7 +28,7 @@ const tools = [...sources.keys()].filter((path) =>
 
 function* walk(folder: string): Generator<string> {
   for (const { name, isDirectory } of Deno.readDirSync(root + folder)) {
-    if (name.startsWith(".") || name === "node_modules") continue;
+    if (name.startsWith(".") || ["node_modules", "state"].includes(name)) continue; // as .gitignore
     if (isDirectory) yield* walk(`${folder}${name}/`);
     else yield folder + name;
   }
@@ -45,7 +45,7 @@ function isTest(path: string): boolean {
 
 /** The workspace member that a file is in, else its top folder. */
 function roomOf(path: string): string {
-  return members.find((member) => path.startsWith(`${member}/`)) ?? path.split("/")[0]!;
+  return members.find((member) => path.startsWith(`${member}/`)) ?? topOf(path);
 }
 
 /** What a file imports, by `import`, `export ... from`, `import()` and `new URL()` of a thread's file; types included. */
@@ -174,6 +174,17 @@ Deno.test("every workspace member has a README, and is in the root README's tabl
   }
 });
 
+Deno.test("every top folder has a line in ARCHITECTURE.md", () => {
+  const house = read("ARCHITECTURE.md");
+  for (const folder of new Set(files.filter((path) => path.includes("/")).map(topOf))) {
+    assert(house.includes(`| [${folder}](${folder}) |`), `${folder} is not in ARCHITECTURE.md`);
+  }
+});
+
+function topOf(path: string): string {
+  return path.split("/")[0]!;
+}
+
 Deno.test("what a document links to exists, and what it names stands there", () => {
   for (const path of files.filter((path) => path.endsWith(".md"))) {
     for (const [, text = "", target = ""] of read(path).matchAll(/\[([^\]]+)\]\(([^):#]+)\)/g)) {
@@ -184,6 +195,20 @@ Deno.test("what a document links to exists, and what it names stands there", () 
       if (name && !file.endsWith(name)) {
         assert.match(read(file), new RegExp(`\\b${name}\\b`), `${path}: no ${name} in ${target}`);
       }
+    }
+  }
+});
+
+Deno.test("the code in lib's README and the lines in a prototype's table are those of the prototypes", () => {
+  const [, shown = "none"] = /^```ts\n([^]*?)^```/m.exec(read("lib/README.md")) ?? [];
+  assert(read("prototypes/send-recv/recv.ts").endsWith(shown), "lib/README.md");
+  for (const member of members) {
+    if (!member.startsWith("prototypes/") || !files.includes(`${member}/recv.ts`)) continue;
+    const lines = [...read(`${member}/README.md`).matchAll(/^\| `(.+?)` \| `\w+\.\w+/gm)];
+    assert(lines.length > 0, `${member}/README.md has no table of lines and AMQP methods`);
+    const code = [...sources.keys()].filter((path) => path.startsWith(`${member}/`)).map(read);
+    for (const [, line] of lines) {
+      assert(code.some((text) => text.includes(line!)), `${member}: there is no line ${line}`);
     }
   }
 });

@@ -82,7 +82,7 @@ export function createRounds({ world, servers, systems, say, signal }: RoundsOpt
         cable?.plug();
         break;
       case "half-open":
-        cable?.silence();
+        cable?.freeze("open");
         break;
       case "channel error":
         cable?.errors?.next();

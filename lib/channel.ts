@@ -63,7 +63,7 @@ export async function keepChannel<C extends Channel>(
       if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
     } catch (failure) {
       if (broker.failure) throw broker.failure;
-      // What was declared and is not found was deleted meanwhile: declare it again, but not for ever.
+      // What was declared a moment ago is not found: somebody has deleted it. Declare it again, but not for ever.
       const deleted = (failure as { code?: number }).code === 404 && failures < 5;
       if (isRefusal(failure) && !deleted) throw new Error(brokerText(failure));
       channel?.close().catch(() => {}); // the error may have closed it
@@ -73,7 +73,7 @@ export async function keepChannel<C extends Channel>(
       else broker.log.debug(text);
     }
     await closed?.(error);
-    // A connection in the middle of closing fails at once; an outage is waited for in open().
+    // While a connection is closing, open() fails at once; during an outage it waits.
     if (failures > 0) await pause(backoff(failures), signal).catch(() => {});
   }
 }

@@ -42,16 +42,15 @@ export interface PublisherOptions {
   /** Declares exchanges and queues; runs again on every new channel. */
   declare?: (channel: Channel) => Promise<unknown>;
   /**
-   * Milliseconds that the broker may take for a confirm, and an outage may take in which there is no connection. When absent both are
-   * waited for, and told; and a message that the broker refuses (nack), as its disk or the queue is full, is published again until it is
-   * taken.
+   * Milliseconds to wait for a confirm, and for a connection after an outage. By default there is no limit, and a line in the log says what
+   * is waited for; a message that the broker refuses (nack), as its disk or the queue is full, is then published again until it is taken.
    */
   timeout?: number;
-  /** Stops waiting when it aborts: what is still unconfirmed some seconds later is rejected, at once when there is no connection. */
+  /** When it aborts, what is unconfirmed has five seconds left; without a connection it is rejected at once. */
   signal?: AbortSignal;
 }
 
-/** Milliseconds without a confirm after which that is told. */
+/** Milliseconds without a confirm after which a line says so. */
 const SLOW = 10_000;
 
 /** Milliseconds until a message goes out again that the broker has refused. */
@@ -88,7 +87,7 @@ export async function createPublisher(
     const { exchange, routingKey, content, options } = message;
     try {
       channel!.publish(exchange, routingKey, content, options, (error) => {
-        // How amqplib fails what is unconfirmed on a channel that closes: no answer yet, it goes out again on the next one.
+        // amqplib's error for what is unconfirmed when a channel closes: it is sent again on the next one.
         if (error?.message === "channel closed") return;
         if (error) refused(message);
         else if (message.unroutable) fail(message, unroutable(message));
@@ -123,7 +122,7 @@ export async function createPublisher(
     }
   }
 
-  /** A return names no delivery tag. Those with the same id and target come back in the order in which they went out. */
+  /** `basic.return` names no delivery tag, so that a message is found by its id and target; equal ones come back in the order they were sent. */
   function markUnroutable({ fields, properties }: AmqpMessage) {
     for (const message of window.messages) {
       if (

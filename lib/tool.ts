@@ -28,17 +28,14 @@ export interface Tool<F extends Flags> {
 
 /** How a tool is run. */
 export interface ToolUsage<F extends Flags> extends Omit<Usage<F>, "name"> {
-  /** Whether the process is not ended but ends as soon as nothing is left to do (false). */
+  /** Whether the process ends by itself, once nothing is left to do, rather than by an exit (false). */
   endsByItself?: boolean;
 }
 
 /** Time that a cancelled tool has to finish what it holds, in milliseconds. */
 const SHUTDOWN_LIMIT = 10_000;
 
-/**
- * Milliseconds within which signals are one: at a terminal Ctrl-C goes to `deno task` and to the tool, and `deno task` passes it on
- * to the tool once more.
- */
+/** Milliseconds within which two signals are one: at a terminal a Ctrl-C reaches the tool twice, directly and by way of `deno task`. */
 const ONE_KEY_PRESS = 200;
 
 /** Longest line at a terminal, in characters: a body may have any length. */
@@ -71,7 +68,7 @@ export async function runTool<F extends Flags>(
     exit(error);
   }
   await written();
-  // What libzmq still has to send it sends when the process ends by itself, and not when it is ended.
+  // libzmq sends what it still holds when the process ends by itself, but not when it exits.
   if (usage.endsByItself) Deno.unrefTimer(setTimeout(() => Deno.exit(0), SHUTDOWN_LIMIT));
   else Deno.exit(0);
 }
@@ -104,7 +101,7 @@ async function run<F extends Flags>(
   try {
     await main({ ...parsed, flags, signal: stop.signal, fail, log, print });
   } catch (error) {
-    if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
+    if (!failure && error !== stop.signal.reason) throw error;
   }
   if (failure) throw failure.error;
 }

@@ -1,8 +1,10 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Turn events into tasks for the handlers that the filters name.
  *
  * Run: `deno task sub --event-handlers DIR --event-filters FILE`, and at least one `deno task worker`.
+ *
+ * It may read any file, since its flags name files that may be anywhere, and ZeroMQ's library is in Deno's cache.
  * @module
  */
 import {
@@ -22,8 +24,8 @@ import { follow } from "./sub/follow.ts";
 import { openJournal } from "./journal/journal.ts";
 import { subscribe } from "./zmq/subscription.ts";
 import { isFinal } from "./outage.ts";
+import { inLine } from "./printable.ts";
 import { addTasks } from "./queue/add.ts";
-import { openCollections } from "./queue/collections.ts";
 import type { NewTask } from "./queue/task.ts";
 
 const subFlags = {
@@ -60,12 +62,8 @@ await runTool(import.meta, {
   const keys = await curveClientOptions(flags);
   using filters = await watchFilters(flags.eventFilters, log).catch(asUsage);
   await using database = await openDatabase(tool);
-  const { db } = database;
+  const { db, collections } = database;
   const outages = { signal, log, isFinal };
-  const collections = await throughOutages(
-    () => openCollections(db, database.resultsName),
-    outages,
-  );
   const journal = await throughOutages(() => openJournal(db), outages);
   const subscribers = db.collection<{ _id: string; number: number; at: Date }>("subscribers");
   // Before the position is read: what comes from now on waits in the socket.
@@ -126,7 +124,7 @@ async function explainEvent({ flags, print }: Tool<typeof subFlags>): Promise<vo
   const match = await readFilters(flags.eventFilters).catch(asUsage);
   const lines = await explain(match(event), flags.eventHandlers);
   const count = lines.length === 1 ? "1 handler" : `${lines.length || "no"} handlers`;
-  await print(`${event.namespace}:${event.event_type} goes to ${count}`);
+  await print(`${inLine(`${event.namespace}:${event.event_type}`)} goes to ${count}`);
   for (const line of lines) await print(`  ${line}`);
 }
 

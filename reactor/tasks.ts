@@ -1,14 +1,17 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * List, show, retry and purge the tasks of the event handlers and their results.
  *
  * Run: `deno task tasks list --status failed`, `deno task tasks retry --handler mod.f`.
+ *
+ * It may read any file, since the configuration may be anywhere.
  * @module
  */
 import type { Filter } from "mongodb";
 import { numberFlag, runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { type Collections, openCollections } from "./queue/collections.ts";
+import type { Collections } from "./queue/collections.ts";
+import { inJson, inLine } from "./printable.ts";
 import type { Task } from "./queue/task.ts";
 import { wakeUp } from "./queue/wake_ups.ts";
 
@@ -29,6 +32,7 @@ const taskFlags = {
   limit: numberFlag("tasks to print at most", { default: 20, min: 1, whole: true }),
   json: switchFlag("print one JSON object a line"),
   yes: switchFlag("purge without asking"),
+  timeout: numberFlag("seconds to wait for MongoDB", { default: 10, min: 0.1, max: 86_400 }),
 };
 
 type Work = Tool<typeof taskFlags> & { collections: Collections };
@@ -60,8 +64,8 @@ await runTool(import.meta, {
   if (command === "purge" && !yes && !Deno.stdin.isTerminal()) {
     throw new UsageError("Cannot ask whether to purge: standard input is no terminal; give --yes");
   }
-  await using database = await openDatabase(tool);
-  const collections = await openCollections(database.db, database.resultsName);
+  await using database = await openDatabase(tool, tool.flags.timeout);
+  const { collections } = database;
   await commands[command as keyof typeof commands]({ ...tool, collections });
 });
 
@@ -75,12 +79,12 @@ async function list(work: Work): Promise<void> {
     const { driver, handler } = entry;
     if (flags.json) {
       const row = { id: _id, status, attempts, driver, handler, namespace, event_type };
-      await print(JSON.stringify({ ...row, added, error: error ?? null }));
+      await print(inJson(JSON.stringify({ ...row, added, error: error ?? null })));
       continue;
     }
-    const what = `${namespace}:${event_type} -> ${driver} ${handler}`;
-    const why = status !== "done" && error ? `: ${error}` : "";
-    await print(`${added.toISOString()} ${status.padEnd(7)} [${_id}] ${what}${why}`);
+    const what = `${inLine(`${namespace}:${event_type}`)} -> ${driver} ${inLine(handler)}`;
+    const why = status !== "done" && error ? `: ${inLine(error)}` : "";
+    await print(`${added.toISOString()} ${status.padEnd(7)} [${inLine(_id)}] ${what}${why}`);
   }
   await counted(work, filter, shown);
 }
@@ -98,7 +102,8 @@ async function show(work: Work): Promise<void> {
       const { _id, event: _event, ...rest } = result;
       whole.result = rest;
     }
-    await print(JSON.stringify(whole, null, flags.json ? undefined : 2));
+    const json = JSON.stringify(whole, null, flags.json ? undefined : 2);
+    for (const line of json.split("\n")) await print(inJson(line));
   }
   await counted(work, filter, shown);
 }

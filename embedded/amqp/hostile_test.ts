@@ -7,6 +7,7 @@ import { writeMethod } from "./protocol/codec.ts";
 import { type Field, Scratch, type Table, writeUint } from "./protocol/fields.ts";
 import { startBroker } from "./mod.ts";
 import { methods } from "./protocol/spec.ts";
+import { spawnBroker } from "./testing.ts";
 
 /** How long to fuzz, and with which numbers; a failure names them. */
 const seconds = Number(Deno.env.get("FUZZ_SECONDS") ?? 5);
@@ -311,6 +312,45 @@ Deno.test("more connections than allowed are closed at once", async () => {
   await connection.close();
 });
 
+Deno.test("who says nothing makes room for who logs in", async () => {
+  await using broker = await startBroker({ port: 0, maxConnections: 10 });
+  const first = await amqp.connect(broker.url);
+  const idle = await Promise.all(Array.from({ length: 100 }, () => Wire.connect(broker.url)));
+  const second = await within(amqp.connect(broker.url), "a connection beside idle ones");
+  await first.createChannel();
+  await second.createChannel();
+  for (const wire of idle) await wire[Symbol.asyncDispose]();
+  await second.close();
+  await first.close();
+});
+
+Deno.test("with too few file descriptors a broker lives, takes who logs in, and says so once", async () => {
+  const directory = await Deno.makeTempDir({ prefix: "event-sink-amqp-" });
+  try {
+    const options = { quiet: true, descriptors: 64 };
+    await using broker = await spawnBroker(`${directory}/broker.db`, options);
+    const first = await amqp.connect(broker.url);
+    const idle = await Promise.all(Array.from({ length: 300 }, () => Wire.connect(broker.url)));
+    await until(() => broker.logged !== "", "a log line");
+    for (let i = 0; i < 3; i++) {
+      const connection = await within(amqp.connect(broker.url), "a connection beside idle ones");
+      const channel = await connection.createConfirmChannel();
+      await channel.assertQueue("q");
+      channel.sendToQueue("q", Buffer.from("x"), { persistent: true });
+      await channel.waitForConfirms();
+      await connection.close();
+    }
+    assert.equal((await (await first.createChannel()).checkQueue("q")).messageCount, 3);
+    for (const wire of idle) await wire[Symbol.asyncDispose]();
+    await first.close();
+    const lines = broker.logged.split("\n").filter((line) => line.startsWith("Cannot accept"));
+    assert.equal(lines.length, 1);
+    assert.match(lines[0]!, /Too many open files .*ulimit -n`$/);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
 Deno.test("half-open connections and logins that never end are dropped", async () => {
   await using broker = await startBroker({ port: 0, handshakeTimeout: 100 });
   await using silent = await Wire.connect(broker.url);
@@ -323,16 +363,4 @@ Deno.test("half-open connections and logins that never end are dropped", async (
   await rude.send(1, "channel.flow", { active: false });
   await rude.expect("connection.close"); // and no close-ok
   for (const wire of [silent, header, tuned, rude]) assert.equal(await wire.read(), undefined);
-});
-
-Deno.test("a wrong password is refused however often, and never logged", async () => {
-  const logged: string[] = [];
-  await using broker = await startBroker({ port: 0, log: (text) => logged.push(text) });
-  for (let i = 0; i < 50; i++) {
-    await using wire = await Wire.login(broker.url, {}, "\0guest\0secret-word");
-    assert.equal(await wire.read(), undefined);
-  }
-  assert.deepEqual(logged, []);
-  await using wire = await Wire.login(broker.url, {}, "\0\0\0\0");
-  assert.equal(await wire.read(), undefined);
 });

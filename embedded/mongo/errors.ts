@@ -60,6 +60,7 @@ export const CODES = {
   APIVersionError: 322,
   MechanismUnavailable: 334,
   UnsupportedOpQueryCommand: 352,
+  QueryExceededMemoryLimitNoDiskUseAllowed: 292,
   DuplicateKey: 11000,
   BSONObjectTooLarge: 10334,
   Location15947: 15947,

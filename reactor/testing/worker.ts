@@ -65,10 +65,14 @@ export async function setup(files: Record<string, string> = {}) {
       return worker;
     },
     /** Adds a task for each entry, and returns their ids. */
-    async add(entries: Entry[], payload: unknown = { a: 1 }): Promise<string[]> {
+    async add(
+      entries: Entry[],
+      payload: unknown = { a: 1 },
+      event_type = "zmq.test",
+    ): Promise<string[]> {
       const news = entries.map((entry) => {
-        const event = { namespace: "local", event_type: "zmq.test", payload, number: ++number };
-        const { namespace, event_type } = event;
+        const event = { namespace: "local", event_type, payload, number: ++number };
+        const { namespace } = event;
         return { _id: `t${number}`, event: JSON.stringify(event), namespace, event_type, entry };
       });
       await addTasks(collections, news);

@@ -11,11 +11,18 @@ import {
   scanProperties,
 } from "../protocol/properties.ts";
 
-/** Small messages share blocks of this size: a buffer of its own for each would cost more than its bytes. */
-const blockSize = 16 * 1024;
+/** Small messages share blocks: a buffer of its own for each would cost more than its bytes. */
+const blockSize = { heap: 16 * 1024, mapped: 32 * 1024 };
 /** Messages up to this size live in a shared block. */
 const smallSize = 2 * 1024;
+/**
+ * Blocks to have at most. Beyond 128 MB on the heap, a backlog, they are mapped. Linux allows a process 65,530 mappings, of
+ * which V8 needs some.
+ */
+const most = { heap: 8192, mapped: 30_000 };
 
+const live = { heap: 0, mapped: 0 };
+const collected = new FinalizationRegistry<keyof typeof live>((kind) => live[kind]--);
 let block: Buffer = Buffer.alloc(0);
 let blockUsed = 0;
 
@@ -29,12 +36,28 @@ export interface Run {
 export function allocate(size: number): Run {
   if (size > smallSize) return { buf: Buffer.allocUnsafeSlow(size), at: 0 };
   if (blockUsed + size > block.length) {
-    block = Buffer.allocUnsafeSlow(blockSize);
+    block = makeBlock();
     blockUsed = 0;
   }
   const at = blockUsed;
   blockUsed += size;
   return { buf: block, at };
+}
+
+/**
+ * Memory from malloc(3), as buffers usually have it, mostly stays with the process once it was used: a million messages would
+ * cost their memory for ever. V8 maps each resizable buffer by itself, and unmaps it when it is garbage; such a buffer is
+ * slower, so that only a backlog lives in them.
+ */
+function makeBlock(): Buffer {
+  const kind = live.heap >= most.heap && live.mapped < most.mapped ? "mapped" : "heap";
+  const size = blockSize[kind];
+  const bytes = kind === "heap"
+    ? Buffer.allocUnsafeSlow(size).buffer
+    : new ArrayBuffer(size, { maxByteLength: size });
+  live[kind]++;
+  collected.register(bytes, kind);
+  return Buffer.from(bytes, 0, size);
 }
 
 /**
@@ -113,13 +136,17 @@ export class Message {
   }
 }
 
-/** Write exchange and routing key where a message's bytes start. */
+/** Two short strings are 512 bytes at most. */
+const route = Buffer.alloc(512);
+
+/** Write exchange and routing key, as short strings, where a message's bytes start. */
 export function writeRoute(run: Run, exchange: string, routingKey: string): void {
-  let pos = run.at;
-  run.buf[pos++] = exchange.length;
-  pos += writeLatin1(run.buf, exchange, pos, exchange.length);
-  run.buf[pos++] = routingKey.length;
-  writeLatin1(run.buf, routingKey, pos, routingKey.length);
+  let pos = 0;
+  route[pos++] = exchange.length;
+  pos += writeLatin1(route, exchange, pos, exchange.length);
+  route[pos++] = routingKey.length;
+  pos += writeLatin1(route, routingKey, pos, routingKey.length);
+  route.copy(run.buf, run.at, 0, pos);
 }
 
 const restoring = new Reader(Buffer.alloc(0));

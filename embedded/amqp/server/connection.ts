@@ -52,7 +52,12 @@ export class Connection implements Client, ChannelConnection, Session {
   private deadline: number;
   private ended = false;
 
-  constructor(readonly broker: Broker, private readonly conn: Deno.Conn) {
+  /** @param address Where the client connects from. */
+  constructor(
+    readonly broker: Broker,
+    private readonly conn: Deno.Conn,
+    readonly address: string,
+  ) {
     const now = broker.now();
     this.frames = new FrameReader(conn);
     this.output = new Output(conn, () => this.outputTaken());
@@ -82,7 +87,7 @@ export class Connection implements Client, ChannelConnection, Session {
   }
 
   finishTurn(refusal: string | undefined): void {
-    if (refusal !== undefined) this.refuse(refusal);
+    if (refusal !== undefined) this.holdBack(refusal);
     else if (this.confirmers.size > 0) {
       for (const channel of this.confirmers) channel.sendConfirms();
       this.confirmers.clear();
@@ -95,7 +100,7 @@ export class Connection implements Client, ChannelConnection, Session {
    * The disk takes nothing. Who was answered something that is not on disk does not get that answer, but an error: as
    * RabbitMQ's internal errors, it ends the connection. Who waits for confirms is blocked, and gets them once they are true.
    */
-  private refuse(reason: string): void {
+  private holdBack(reason: string): void {
     if (this.uncommitted && this.state === "running") {
       this.output.discard();
       this.current = 0;
@@ -308,6 +313,10 @@ export class Connection implements Client, ChannelConnection, Session {
       classId: this.current >>> 16,
       methodId: this.current & 0xffff,
     };
+  }
+
+  refuse(reason: ProtocolError): void {
+    this.fail(0, reason);
   }
 
   shutDown(reason: string): void {

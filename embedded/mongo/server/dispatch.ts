@@ -22,7 +22,9 @@ export interface Peer {
   id: number;
   client: string;
   /** Absent when the store has no password. */
-  login?: Login;
+  login: Login | undefined;
+  /** It has sent a command, so there is a driver at the other end. */
+  greeted: boolean;
 }
 
 /** The answer to a failure, encoded. */
@@ -80,6 +82,7 @@ function execute(
   const { body } = request;
   const name = Object.keys(body)[0];
   if (name === undefined) throw new CommandError("CommandNotFound", "no such command: ''");
+  peer.greeted = true;
   const reply = peer.login?.intercept(body);
   if (reply) return reply;
   const db = body.$db;
