@@ -31,7 +31,7 @@ const kinds: Record<Kind, { weight: number; longest: number; about: string }> = 
   "stop": { weight: 4, longest: 8000, about: "SIGSTOP, SIGCONT after" },
   "cut": { weight: 4, longest: 0, about: "connections cut" },
   "unplug": { weight: 2, longest: 8000, about: "connections cut, no new ones for" },
-  "half-open": { weight: 2, longest: 0, about: "connections half-open" },
+  "half-open": { weight: 3, longest: 0, about: "connections half-open" },
   "channel error": { weight: 4, longest: 0, about: "channel error" },
   "full disk": { weight: 1, longest: 6000, about: "disk full for" },
   "blocked": { weight: 1, longest: 6000, about: "publishers blocked for" },
