@@ -163,6 +163,17 @@ Deno.test("a pattern that is slow on large texts is ended, and the store goes on
   await assert.rejects(c.find({ text: { $regex: ".{1000}".repeat(100) } }).toArray(), {
     code: 51156,
   });
+  // Each match is one character, and looks at all of the rest.
+  await c.insertOne({ _id: "as", as: "a".repeat(300_000), many: "a".repeat(2_000_000) });
+  const all = (input: string, regex: string) =>
+    c.aggregate([{ $match: { _id: "as" } }, {
+      $project: { n: { $size: { $regexFindAll: { input, regex } } } },
+    }])
+      .toArray();
+  await assert.rejects(all("$as", "a.*b|a"), { code: 51156 });
+  // More than the server's 64 MB of matches; on a slow machine it takes too long before.
+  await assert.rejects(all("$many", "a"), ({ code }: Any) => code === 51151 || code === 51156);
+  assert.equal((await all("$as", "a"))[0]!.n, 300_000);
   // What a usual pattern takes on all of that is no matter.
   assert.equal(await c.countDocuments({ text: { $regex: "(?i)^CA|ca$|^cb" } }), 30);
   await client.close();
