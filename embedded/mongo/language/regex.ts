@@ -64,7 +64,7 @@ const MAX_LENGTH = 32_764;
 /** Instructions of the compiled program times characters of the text: some seconds, at the worst. */
 const MAX_STEPS = 500_000_000;
 /** Matches below so many steps are not timed: that would take longer than they do. */
-const UNTIMED_STEPS = 5000;
+const UNTIMED_STEPS = 1000;
 /** Milliseconds to compile a pattern that are no matter: a usual one takes 0.05, and many commands have many. */
 const QUICK_COMPILE = 0.5;
 /** Milliseconds that a command may spend on patterns at a pace below `MIN_PACE`. */
@@ -109,8 +109,8 @@ const compiled = new WeakMap<BSONRegExp, Pattern>();
 
 /**
  * Compile a regular expression.
- * @throws CommandError 51091 for a pattern that is none or that this store has no way to
- *   match in bounded time
+ * @throws CommandError 51091 for a pattern that is none, or that cannot be matched in bounded time; 51156 when the command
+ *   has spent all its time
  */
 export function compilePattern(regex: BSONRegExp): Pattern {
   let pattern = compiled.get(regex);
