@@ -59,7 +59,7 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
     connections.push(connection);
     return connection;
   }
-  // Whoever needs one first has it; the other one opens its own.
+  // The first connection goes to the side that needs one first, consuming or publishing; the other side opens its own.
   let spare: Promise<Connection> | undefined = Promise.resolve(await open({ timeout }));
   function take(): Promise<Connection> {
     const taken = spare ?? open();

@@ -4,8 +4,7 @@
  */
 import type { Channel } from "amqplib";
 import { type Broker, brokerText } from "./broker.ts";
-import { CLOSE_LIMIT } from "./connection.ts";
-import { aborted, backoff, pause, within } from "./wait.ts";
+import { aborted, backoff, pause } from "./wait.ts";
 
 /** AMQP 0-9-1 reply codes that no repetition changes: access refused, not found, locked, precondition failed, not allowed, not implemented. */
 const REFUSALS = [403, 404, 405, 406, 503, 530, 540];
@@ -58,14 +57,13 @@ export async function keepChannel<C extends Channel>(
       await Promise.race([end, stopped]);
       if (signal.aborted) {
         await finish?.(channel);
-        // amqplib's close() fails on a closed channel, and never answers when the connection breaks meanwhile.
-        const gone = Promise.race([channel.close().catch(() => {}), end]);
-        return await within(CLOSE_LIMIT, gone);
+        // Nobody needs the answer, which does not come when the connection breaks meanwhile.
+        return void channel.close().catch(() => {});
       }
       if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
     } catch (failure) {
       if (broker.failure) throw broker.failure;
-      // What was declared and is not found was deleted meanwhile: declare it again, but not for ever.
+      // What was declared a moment ago is not found: somebody has deleted it. Declare it again, but not for ever.
       const deleted = (failure as { code?: number }).code === 404 && failures < 5;
       if (isRefusal(failure) && !deleted) throw new Error(brokerText(failure));
       channel?.close().catch(() => {}); // the error may have closed it
@@ -75,7 +73,7 @@ export async function keepChannel<C extends Channel>(
       else broker.log.debug(text);
     }
     await closed?.(error);
-    // A connection in the middle of closing fails at once; an outage is waited for in open().
+    // While a connection is closing, open() fails at once; during an outage it waits.
     if (failures > 0) await pause(backoff(failures), signal).catch(() => {});
   }
 }

@@ -14,6 +14,7 @@ const CLOSE_LIMIT = 1000;
 
 /** A connected client. Dispose it to close it. */
 export interface Mongo extends AsyncDisposable {
+  /** The official driver's client. */
   readonly client: MongoClient;
   /** The URL without its password, for messages. */
   readonly name: string;

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { connectBroker } from "./broker.ts";
+import { consume } from "./consume.ts";
 import { createPublisher } from "./publish.ts";
 import { createLog } from "./log.ts";
 import { connectProbe, eventually, layCable, startServers, unique } from "./testing.ts";
@@ -162,4 +164,61 @@ Deno.test("createPublisher() rejects with the broker's words when the declaratio
     }),
     /^Error: Cannot publish: PRECONDITION_FAILED - inequivalent arg 'durable' for queue '.*' in vhost '\/'/,
   );
+});
+
+Deno.test("createPublisher() rejects when its signal has aborted, and publish() once it is closed", async () => {
+  await using test = await setup("closed");
+  const signal = AbortSignal.abort(new Error("stopped"));
+  await assert.rejects(createPublisher(test.broker, { signal }), { message: "stopped" });
+  const publisher = await createPublisher(test.broker);
+  await publisher[Symbol.asyncDispose]();
+  await assert.rejects(
+    publisher.publish({ routingKey: test.queue, body: "x" }),
+    { message: "Cannot publish: the publisher is closed" },
+  );
+});
+
+Deno.test("publish() gives each outage its own time, however many there are", async () => {
+  await using test = await setup("outages");
+  await using publisher = await createPublisher(test.broker, { timeout: 2500 });
+  // Three outages of a second each: longer together than the time for one.
+  for (let outage = 0; outage < 3; outage++) {
+    test.cable.cut("down");
+    const sent = publisher.publish({ routingKey: test.queue, body: "x" });
+    await new Promise((resolve) => setTimeout(resolve, 1000)); // the outage
+    test.cable.plug();
+    await sent;
+  }
+});
+
+Deno.test("consuming goes on while the broker does not read from the publishing connection", async () => {
+  await using test = await setup("blocked");
+  const done: string[] = [];
+  const stop = new AbortController();
+  const { queue } = test;
+  const consuming = consume(test.broker, {
+    queue,
+    declare: (channel) => channel.assertQueue(queue, { durable: true }),
+    signal: stop.signal,
+    prefetch: 2,
+    retryDelay: 10,
+  }, ({ body, attempt }) => {
+    const text = new TextDecoder().decode(body);
+    if (text === "failing" && attempt < 3) throw new Error("not yet");
+    done.push(text);
+  });
+  await using publisher = await createPublisher(test.broker);
+  test.cable.freeze("last"); // as RabbitMQ does to a connection that publishes while an alarm is on
+  const blocked = publisher.publish({ routingKey: queue, body: "late" });
+  test.probe.channel.sendToQueue(queue, Buffer.from("failing"));
+  for (let number = 0; number < 100; number++) {
+    test.probe.channel.sendToQueue(queue, Buffer.from(`${number}`));
+  }
+  await eventually(() => assert.equal(done.length, 100));
+  await eventually(async () => assert.equal(await test.probe.count(queue), 0));
+  test.cable.thaw();
+  await blocked;
+  await eventually(() => assert.deepEqual(done.slice(100).sort(), ["failing", "late"]));
+  stop.abort();
+  await consuming;
 });

@@ -38,8 +38,10 @@ export function unique(name: string): string {
 export interface Probe extends AsyncDisposable {
   model: ChannelModel;
   channel: Channel;
-  /** Messages in a queue, ready for delivery. */
+  /** Messages in a queue, ready for delivery; declares it. */
   count(queue: string): Promise<number>;
+  /** The same of a queue that may not exist, or has arguments. */
+  waiting(queue: string): Promise<number>;
   /** Takes a message out of a queue, waiting for it. */
   take(queue: string): Promise<amqplib.GetMessage>;
 }
@@ -58,6 +60,13 @@ export async function connectProbe(
     channel,
     async count(queue) {
       return (await channel.assertQueue(queue, { durable: true })).messageCount;
+    },
+    async waiting(queue) {
+      const asking = await model.createChannel();
+      asking.on("error", () => {}); // 404 closes it
+      const { messageCount } = await asking.checkQueue(queue).catch(() => ({ messageCount: 0 }));
+      await asking.close().catch(() => {});
+      return messageCount;
     },
     take: (queue) =>
       eventually(async () => {
@@ -99,8 +108,10 @@ export interface Cable extends AsyncDisposable {
   cut(down?: "down"): void;
   /** Lets connections through again. */
   plug(): void;
-  /** Holds back what either side sends from now on, as a server that hangs does. */
-  freeze(): void;
+  /** Holds back what either side sends from now on, as a server that hangs does; `last`: on the latest connection only. */
+  freeze(which?: "last"): void;
+  /** Lets what was held back through. */
+  thaw(): void;
 }
 
 /** Puts a cable in front of a server's URL. */
@@ -110,7 +121,9 @@ export function layCable(serverUrl: string): Cable {
   const port = Number(url.port) || (url.protocol === "mongodb:" ? 27017 : 5672);
   let open = new Set<Deno.Conn>();
   let down = false;
-  let frozen = Promise.resolve();
+  /** Of each connection, what it waits for before it passes anything on. */
+  const gates: { opens?: PromiseWithResolvers<void> }[] = [];
+  let frozen = false;
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   url.host = `127.0.0.1:${(listener.addr as Deno.NetAddr).port}`;
 
@@ -122,14 +135,21 @@ export function layCable(serverUrl: string): Cable {
   })();
   async function relay(near: Deno.Conn) {
     open.add(near);
+    const gate: typeof gates[number] = frozen ? { opens: Promise.withResolvers() } : {};
+    gates.push(gate);
     try {
       const far = await Deno.connect({ hostname, port });
       open.add(far);
-      const thaw = () =>
-        new TransformStream({ transform: (chunk, out) => frozen.then(() => out.enqueue(chunk)) });
+      const pass = () =>
+        new TransformStream({
+          async transform(chunk, out) {
+            await gate.opens?.promise;
+            out.enqueue(chunk);
+          },
+        });
       const ends = [
-        near.readable.pipeThrough(thaw()).pipeTo(far.writable),
-        far.readable.pipeThrough(thaw()).pipeTo(near.writable),
+        near.readable.pipeThrough(pass()).pipeTo(far.writable),
+        far.readable.pipeThrough(pass()).pipeTo(near.writable),
       ];
       await Promise.allSettled(ends);
     } catch {
@@ -154,8 +174,16 @@ export function layCable(serverUrl: string): Cable {
     plug() {
       down = false;
     },
-    freeze() {
-      frozen = new Promise(() => {});
+    freeze(which) {
+      for (const gate of which ? gates.slice(-1) : gates) gate.opens ??= Promise.withResolvers();
+      frozen = !which;
+    },
+    thaw() {
+      frozen = false;
+      for (const gate of gates) {
+        gate.opens?.resolve();
+        delete gate.opens;
+      }
     },
     // deno-lint-ignore require-await
     async [Symbol.asyncDispose]() {

@@ -2,6 +2,7 @@
  * Events: a JSON text each, as producers in any language write it.
  * @module
  */
+import { Buffer } from "node:buffer";
 
 /** An event as the router publishes it. */
 export interface ReactorEvent {
@@ -22,6 +23,9 @@ export interface ReactorEvent {
 
 /** Bytes that an event may have: with the result of its handler it must fit in one MongoDB document, which has 16 MiB at most. */
 export const MAX_EVENT_BYTES = 8 * 1024 * 1024;
+
+/** Characters of a namespace or an event type. They stand in a task beside the event, and in lines for people. */
+const MAX_NAME = 1000;
 
 /** How many events `parent_event` may lead back to: with more than that, events go round in circles. */
 const MAX_PARENTS = 16;
@@ -55,9 +59,41 @@ export function parseHead(frame: Uint8Array, defaults: EventDefaults): string {
   const { text, event, added, changed } = read(frame, defaults);
   if (changed || event.number !== undefined) {
     const { number: _, ...rest } = event;
-    return JSON.stringify(rest).slice(0, -1);
+    return written(rest).slice(0, -1);
   }
   return text.slice(0, text.lastIndexOf("}")) + added;
+}
+
+/** An event of the stream as JSON text, with what is needed of it. */
+export interface StreamEvent {
+  namespace: string;
+  event_type: string;
+  /** Its place in the journal; undefined when the router has none. */
+  number: number | undefined;
+  /** The whole event. It is not written anew, which might make it too large for MongoDB: `1e20` would become `100000000000000000000`. */
+  text: string;
+}
+
+/**
+ * Reads an event as {@linkcode parseEvent} does, and keeps its text.
+ *
+ * @throws when it is no event, saying why
+ */
+export function parseStreamEvent(frame: Uint8Array, defaults: EventDefaults): StreamEvent {
+  const { text, event, added, changed } = read(frame, defaults);
+  const { namespace, event_type, number } = event;
+  const completed = changed
+    ? written(event)
+    : added
+    ? `${text.slice(0, text.lastIndexOf("}"))}${added}}`
+    : text;
+  return { namespace, event_type, number, text: completed };
+}
+
+/** The same for an event that comes from the journal. */
+export function storedEvent(text: string): StreamEvent {
+  const { namespace, event_type, number } = JSON.parse(text) as ReactorEvent;
+  return { namespace, event_type, number, text };
 }
 
 /** The text of an event from its head and its number, if it has one. */
@@ -97,18 +133,28 @@ function read(frame: Uint8Array, { namespace }: EventDefaults): Read {
   return { text, event: event as ReactorEvent, added, changed };
 }
 
+function written(event: Record<string, unknown>): string {
+  const text = JSON.stringify(event);
+  checkSize(Buffer.byteLength(text));
+  return text;
+}
+
+function checkSize(bytes: number): void {
+  if (bytes <= MAX_EVENT_BYTES) return;
+  throw new RangeError(`the event is too large: ${bytes} bytes, at most ${MAX_EVENT_BYTES}`);
+}
+
 function checkText(event: Record<string, unknown>, name: string): void {
   const value = event[name];
-  if (typeof value === "string" && value !== "") return;
-  throw new TypeError(`'${name}' is not a text, or an empty one`);
+  if (typeof value !== "string" || value === "") {
+    throw new TypeError(`'${name}' is not a text, or an empty one`);
+  }
+  if (value.length <= MAX_NAME) return;
+  throw new RangeError(`'${name}' has ${value.length} characters, at most ${MAX_NAME}`);
 }
 
 function decoded(frame: Uint8Array): string {
-  if (frame.length > MAX_EVENT_BYTES) {
-    throw new RangeError(
-      `the event is too large: ${frame.length} bytes, at most ${MAX_EVENT_BYTES}`,
-    );
-  }
+  checkSize(frame.length);
   try {
     return utf8.decode(frame);
   } catch {

@@ -1,14 +1,17 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env=LOG_LEVEL
 /**
  * Fire one event at the router.
  *
  * Run: `deno task fire -e zmq.test -d '{"a":1}'` while a router runs.
+ *
+ * It may read any file, since `--data` and `--key-file` may name any, and ZeroMQ's library is in Deno's cache.
  * @module
  */
 import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { Push, Request } from "zeromq";
 import { curveClientOptions, keyFlags, type Refusal, watchHandshake } from "./zmq/curve.ts";
 import { MAX_EVENT_BYTES } from "./event.ts";
+import { inJson } from "./printable.ts";
 
 await runTool(import.meta, {
   about: "Fire one event at the router, and print it as the router accepted it.",
@@ -59,9 +62,9 @@ await runTool(import.meta, {
   });
   const keys = await curveClientOptions(flags);
   const router = { uri, timeout, keys, signal };
-  if (flags.zmqType === "REQ") return await print(await request(event, router));
+  if (flags.zmqType === "REQ") return await print(inJson(await request(event, router)));
   await push(event, router);
-  await print(` [x] Sent '${event}'`);
+  await print(` [x] Sent '${inJson(event)}'`);
 });
 
 /** Where the router is, and how to reach it. */

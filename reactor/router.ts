@@ -1,15 +1,19 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Take events from several inputs, number and journal them, and publish them on one stream.
  *
  * Run: `deno task router -c config.json`, then `deno task fire -e zmq.test -d '{"a":1}'` in another terminal.
+ *
+ * It may read any file, since the configuration may be anywhere, and ZeroMQ's library is in Deno's cache.
  * @module
  */
 import {
+  aborted,
   connectBroker,
   connectMongo,
   type Log,
   runTool,
+  throughOutages,
   type Tool,
   within,
   withoutPassword,
@@ -17,10 +21,12 @@ import {
 import { parseConfig, readConfig, type RouterConfig } from "./config.ts";
 import { databaseFlags } from "./database.ts";
 import { type Journal, KEEP_SECONDS, openJournal } from "./journal/journal.ts";
+import { isFinal } from "./outage.ts";
 import { openOutput } from "./router/output.ts";
 import { feedFromQueue } from "./router/queue_input.ts";
 import { startStream, type Stream } from "./router/stream.ts";
 import { openZmqInput, type ZmqInput } from "./router/zmq_input.ts";
+import { isReachable } from "./zmq/sockets.ts";
 import { startZapHandler } from "./zmq/zap.ts";
 
 /** Milliseconds that stopping may wait for MongoDB. */
@@ -30,20 +36,18 @@ type RouterTool = Tool<typeof databaseFlags>;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
-  notes: "Events of AMQP feeds that cannot be used: queue <queue_name>.dlq",
+  notes: "Dead-letter queue: <queue_name>.dlq, of an AMQP feed, for messages that are no events",
   flags: { ...databaseFlags, config: { ...databaseFlags.config, about: "configuration file" } },
   endsByItself: true,
 }, async (tool) => {
   const config = await readConfig(tool.flags.config, parseConfig);
   if (config.logLevel && tool.flags.logLevel === "info") tool.log.setLevel(config.logLevel);
   config.notes.forEach((note) => tool.log.info(`${tool.flags.config}: ${note}`));
+  warnOfOpenAddresses(config, tool.log);
   await route(config, tool);
 });
 
-async function route(config: RouterConfig, { flags, log, print, ...tool }: RouterTool) {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
-  const fail = (error: unknown) => failure.abort(error);
+async function route(config: RouterConfig, { flags, log, print, signal, fail }: RouterTool) {
   await using stack = new AsyncDisposableStack();
   const close = <T extends { close(): void }>(socket: T) =>
     stack.adopt(socket, () => socket.close());
@@ -76,17 +80,26 @@ async function route(config: RouterConfig, { flags, log, print, ...tool }: Route
   for (const { queue_name, url } of config.amqp) {
     await print(` [*] Taking events from queue ${queue_name} of ${withoutPassword(url)}`);
   }
+  const last = journal && await throughOutages(journal.last, { signal, log, isFinal });
   await print(
     journal
-      ? ` [*] Journal in ${withoutPassword(url!)}, last number ${await journal.last()}`
+      ? ` [*] Journal in ${withoutPassword(url!)}, last number ${last}`
       : " [*] No MongoDB is configured: events are neither numbered nor journaled",
   );
   await print(" [*] Routing events. To exit press CTRL+C");
 
   await aborted(signal);
   const inTime = await within(LAST_WRITE_LIMIT, finish(inputs, queues, stream));
-  failure.signal.throwIfAborted();
   if (!inTime) throw new Error(`Cannot write to MongoDB: ${loss(stream)}`);
+}
+
+/** Without keys, whoever reaches an address may send events, on which handlers run, and read all of them. */
+function warnOfOpenAddresses({ curve, pull, zmq, publish }: RouterConfig, log: Log) {
+  if (curve) return;
+  const bound = zmq.filter(({ type }) => type !== "SUB").map(({ uri }) => uri);
+  const open = [...pull ? [pull] : [], ...bound, ...publish].filter(isReachable);
+  if (open.length === 0) return;
+  log.warn(`Open to everybody who reaches this machine, without CURVE keys: ${open.join(", ")}`);
 }
 
 async function connectJournal(
@@ -95,7 +108,8 @@ async function connectJournal(
   { stack, signal, log }: { stack: AsyncDisposableStack; signal: AbortSignal; log: Log },
 ): Promise<Journal> {
   const mongo = stack.use(await connectMongo({ url, signal, log }));
-  return await openJournal(mongo.client.db(database.name), { keep, log });
+  const db = mongo.client.db(database.name);
+  return await throughOutages(() => openJournal(db, { keep, log }), { signal, log, isFinal });
 }
 
 async function feedAll(
@@ -104,11 +118,6 @@ async function feedAll(
 ) {
   await using broker = await connectBroker({ url: feed.url, signal, log });
   await feedFromQueue(broker, feed, stream, signal);
-}
-
-async function aborted(signal: AbortSignal) {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
 }
 
 /** Publishes what was taken, and answers what was accepted. */

@@ -5,19 +5,36 @@
 import { DatabaseSync } from "node:sqlite";
 
 /**
- * Opens a database whose commits survive a power cut, created when missing.
+ * Opens a database whose commits survive a power cut, created when missing. Only this user can read it, whatever the umask: it holds what
+ * messages say.
  *
- * @param file its name; SQLite keeps FILE-wal and FILE-shm beside it
- * @param schema statements that run at every start
+ * @param file its name; SQLite keeps FILE-wal and FILE-shm beside it, with the same permissions
+ * @param schema statements, or what executes them; they run at every start
  * @throws when the file cannot be opened or is no SQLite database
  */
-export function openDatabase(file: string, schema: string): DatabaseSync {
+export function openDatabase(
+  file: string,
+  schema: string | ((database: DatabaseSync) => void),
+): DatabaseSync {
   try {
+    Deno.openSync(file, { create: true, append: true, mode: 0o600 }).close();
+    for (const suffix of ["", "-wal", "-shm"]) protect(file + suffix);
     const database = new DatabaseSync(file, { timeout: 5000 });
-    database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; ${schema}`);
+    database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
+    if (typeof schema === "string") database.exec(schema);
+    else schema(database);
     return database;
   } catch (error) {
     throw new Error(`Cannot open the database '${file}': ${(error as Error).message}`);
+  }
+}
+
+/** Files of earlier versions were open to others. */
+function protect(file: string): void {
+  try {
+    Deno.chmodSync(file, 0o600);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

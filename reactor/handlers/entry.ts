@@ -13,6 +13,8 @@ export const entrySchema = v.object({
   handler: v.pipe(v.string(), v.nonEmpty()),
   /** At most one execution of this handler at a time, over all workers. */
   exclusive: v.optional(v.boolean()),
+  /** Environment variables that the handler sees; a command and a Python function see PATH, HOME and LANG besides. */
+  env: v.optional(v.array(v.pipe(v.string(), v.regex(/^[^=\0]+$/, "expected a variable's name")))),
   /** What a `func` handler may do; nothing without. */
   permissions: v.optional(v.strictObject({
     env: v.optional(permission),

@@ -26,7 +26,11 @@ export async function runShell(
     );
   }
   const words = splitWords(entry.handler);
-  const { code, stdout, stderr } = await runProcess([...words, event], { cwd: directory, signal });
+  const { code, stdout, stderr } = await runProcess([...words, event], {
+    cwd: directory,
+    env: entry.env,
+    signal,
+  });
   const outcome = { code, data: stdout, log: stderr };
   if (code === 0) return { status: "done", ...outcome };
   const lastLine = stderr.trimEnd().split("\n").at(-1);

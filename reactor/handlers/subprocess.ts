@@ -16,6 +16,8 @@ export interface ProcessResult {
 export interface ProcessOptions {
   /** Its working directory. */
   cwd: string;
+  /** Environment variables that it sees besides PATH, HOME and LANG; none by default. */
+  env?: string[];
   /** What it reads from standard input; nothing without. */
   input?: string;
   /** Kills it and its group. */
@@ -35,11 +37,11 @@ const PIPES_LIMIT = 1000;
  */
 export async function runProcess(
   command: string[],
-  { cwd, input, signal, limit = OUTPUT_LIMIT }: ProcessOptions,
+  { cwd, env = [], input, signal, limit = OUTPUT_LIMIT }: ProcessOptions,
 ): Promise<ProcessResult> {
   const wrapped = await hasWrapper();
   signal.throwIfAborted();
-  const child = spawn(command, { cwd, wrapped, withInput: input !== undefined });
+  const child = spawn(command, { cwd, env, wrapped, withInput: input !== undefined });
   const killAll = () => {
     kill(child.pid); // it may not have a group yet
     kill(-child.pid);
@@ -86,12 +88,19 @@ function hasWrapper(): Promise<boolean> {
 
 function spawn(
   [command = "", ...args]: string[],
-  { cwd, wrapped, withInput }: { cwd: string; wrapped: boolean; withInput: boolean },
+  { cwd, env, wrapped, withInput }: {
+    cwd: string;
+    env: string[];
+    wrapped: boolean;
+    withInput: boolean;
+  },
 ): Deno.ChildProcess {
   try {
     return new Deno.Command(wrapped ? "setpriv" : command, {
       args: wrapped ? [...WRAPPER, command, ...args] : args,
       cwd,
+      clearEnv: true,
+      env: environment(env),
       detached: !wrapped,
       stdin: withInput ? "piped" : "null",
       stdout: "piped",
@@ -100,6 +109,16 @@ function spawn(
   } catch (error) {
     throw new BadHandler(`Cannot run '${command}': ${(error as Error).message}`);
   }
+}
+
+/** Not the worker's whole environment, which may hold the password of MongoDB. */
+function environment(names: string[]): Record<string, string> {
+  return Object.fromEntries(
+    ["PATH", "HOME", "LANG", ...names].flatMap((name) => {
+      const value = Deno.env.get(name);
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
 }
 
 /** Kills a process, or the group of a negative id. */

@@ -40,8 +40,9 @@ async function load(): Promise<Record<string, unknown>> {
 
 self.onmessage = async ({ data }: { data: Call }) => {
   limit = data.limit;
+  const counted = Atomics.load(data.begun, 0) & ~CLOSED;
   for (const [index, event] of data.events.entries()) {
-    if (index > 0 && Atomics.add(data.begun, 0, 1) & CLOSED) return;
+    if (index >= counted && Atomics.add(data.begun, 0, 1) & CLOSED) return;
     log = "";
     const answered = await answer(data.name, event);
     post(answered);

@@ -8,6 +8,9 @@ import { type Answer, type Call, CLOSED } from "./thread_messages.ts";
 /** Milliseconds after which a function is a slow one: the events behind it are left to other threads. */
 const SLOW = 50;
 
+/** Milliseconds within which a thread that was idle begins. One that does not is dead, or at work on what an earlier call has left behind. */
+const WAKING = 1000;
+
 /** What to call. */
 export interface ThreadCall {
   /** The function's name. */
@@ -16,6 +19,8 @@ export interface ThreadCall {
   batch: Execution[];
   /** Milliseconds that each call may take. */
   timeLimit: number;
+  /** Whether the thread has been used before: then it may be dead, and nothing counts as begun until it says so. */
+  used: boolean;
 }
 
 /**
@@ -25,19 +30,20 @@ export interface ThreadCall {
  */
 export async function callInThread(
   thread: Worker,
-  { name, batch, timeLimit }: ThreadCall,
+  { name, batch, timeLimit, used }: ThreadCall,
   report: BatchReport,
 ): Promise<{ done: number; reusable: boolean }> {
   const { handler } = batch[0]!.entry;
-  const progress = createProgress(batch.length, report);
+  const progress = createProgress(batch.length, used, report);
   /** Since when the thread owes an answer. */
   let since = performance.now();
 
   function look() {
     const waited = performance.now() - since;
-    if (waited >= SLOW) progress.close();
+    const slow = progress.hasBegun ? SLOW : WAKING;
+    if (waited >= slow) progress.close();
     if (waited >= timeLimit) progress.fail(`${handler} took longer than ${timeLimit / 1000} s`);
-    timer = setTimeout(look, Math.max(1, (waited >= SLOW ? timeLimit : SLOW) - waited));
+    timer = setTimeout(look, Math.max(1, (waited >= slow ? timeLimit : slow) - waited));
   }
   let timer = setTimeout(look, SLOW);
   thread.onmessage = ({ data: answer }: { data: Answer }) => {
@@ -63,6 +69,8 @@ export async function callInThread(
 interface Progress {
   /** See {@linkcode Call.begun}. */
   readonly begun: Int32Array;
+  /** Whether the first execution has begun. */
+  readonly hasBegun: boolean;
   /** How many executions have an outcome. */
   readonly answered: number;
   /** Whether nothing has gone wrong: a function that has failed may have left anything behind. */
@@ -71,7 +79,7 @@ interface Progress {
   readonly over: Promise<void>;
   /** Takes the outcome of the next execution. */
   answer(outcome: Outcome): void;
-  /** Fails the execution that is at work. */
+  /** Fails the execution that is at work; none when the thread has not begun. */
   fail(error: string, permanent?: boolean): void;
   /** Leaves the executions that have not begun. */
   close(): void;
@@ -79,10 +87,11 @@ interface Progress {
   abandon(): void;
 }
 
-function createProgress(size: number, { ended, left }: BatchReport): Progress {
-  // The thread counts here what it begins, and begins nothing more once CLOSED is set. It begins the first in any case.
+function createProgress(size: number, used: boolean, { ended, left }: BatchReport): Progress {
+  // The thread counts here what it begins, and begins nothing more once CLOSED is set. The first event of a new thread counts as begun at once:
+  // loading the module may take long, and if that crashes the thread, so it would in every other one.
   const begun = new Int32Array(new SharedArrayBuffer(4));
-  begun[0] = 1;
+  begun[0] = used ? 0 : 1;
   const over = Promise.withResolvers<void>();
   /** Where the executions that are not for this thread start. */
   let end = size;
@@ -95,7 +104,9 @@ function createProgress(size: number, { ended, left }: BatchReport): Progress {
     if (closed) return;
     closed = true;
     end = Atomics.or(begun, 0, CLOSED);
+    if (end === 0) clean = false;
     if (end < size) left(end);
+    settle();
   }
   function settle() {
     // The failure is that of the last one: the answers to those before it are on their way.
@@ -104,6 +115,9 @@ function createProgress(size: number, { ended, left }: BatchReport): Progress {
   }
   return {
     begun,
+    get hasBegun() {
+      return Atomics.load(begun, 0) > 0;
+    },
     over: over.promise,
     get answered() {
       return answered;

@@ -11,8 +11,8 @@ export interface Call {
   /** Each as JSON. */
   events: string[];
   /**
-   * How many of the events have begun, and whether the call is {@linkcode CLOSED}. The memory is shared, as a message would not reach a thread
-   * that is busy.
+   * How many of the events have begun, and whether the call is {@linkcode CLOSED}; the first of a new thread counts as begun already. The memory is
+   * shared, as a message would not reach a thread that is busy.
    */
   begun: Int32Array;
   /** Characters of output that are kept. */

@@ -50,6 +50,10 @@ export function createThreadPool({ directory, timeLimit, keep }: ThreadPoolOptio
   }
   function keepIdle(key: string, thread: Worker) {
     idle.push({ key, thread });
+    thread.onerror = (event) => {
+      event.preventDefault(); // it would end the whole process
+      idle = idle.filter((each) => each.thread !== thread);
+    };
     if (idle.length > keep) idle.shift()!.thread.terminate();
   }
 
@@ -64,11 +68,13 @@ export function createThreadPool({ directory, timeLimit, keep }: ThreadPoolOptio
       const inside = await Deno.realPath(directory);
       const changed = (await Deno.stat(file)).mtime?.getTime();
       if (report.signal.aborted) return;
-      const key = JSON.stringify([file, changed, entry.permissions]);
-      const thread = takeIdle(key) ?? startThread(entry, file, inside);
+      const key = JSON.stringify([file, changed, entry.permissions, entry.env]);
+      const used = takeIdle(key);
+      const thread = used ?? startThread(entry, file, inside);
       const started = performance.now();
-      const { done, reusable } = await callInThread(thread, { name, batch, timeLimit }, report);
-      paces.set(entry.handler, (performance.now() - started) / done);
+      const call = { name, batch, timeLimit, used: used !== undefined };
+      const { done, reusable } = await callInThread(thread, call, report);
+      if (done > 0) paces.set(entry.handler, (performance.now() - started) / done);
       if (reusable) keepIdle(key, thread);
       else thread.terminate();
     },
@@ -79,7 +85,7 @@ export function createThreadPool({ directory, timeLimit, keep }: ThreadPoolOptio
   };
 }
 
-function startThread({ permissions = {}, handler }: Entry, file: string, directory: string) {
+function startThread({ permissions = {}, env, handler }: Entry, file: string, directory: string) {
   const none = {
     env: false,
     ffi: false,
@@ -94,11 +100,12 @@ function startThread({ permissions = {}, handler }: Entry, file: string, directo
   // To load the module and what it imports; the thread gives it up before it calls the function.
   const loading = read === true ? true : [...(read || []), directory];
   const keeps = read === true || (read && read.some((path) => path.startsWith(directory)));
+  const visible = permissions.env === true || [...(permissions.env || []), ...(env ?? [])];
   try {
     return new Worker(new URL("thread.ts", import.meta.url), {
       type: "module",
       name: JSON.stringify({ file, directory: keeps ? undefined : directory }),
-      deno: { permissions: { ...none, ...permissions, read: loading } },
+      deno: { permissions: { ...none, ...permissions, env: visible, read: loading } },
     });
   } catch (error) {
     throw new BadHandler(

@@ -4,7 +4,7 @@
  */
 import type { Log } from "@event-sink/lib";
 import type { Db } from "mongodb";
-import type { ReactorEvent } from "../event.ts";
+import { isFinal } from "../outage.ts";
 import { openRows, type Rows } from "./rows.ts";
 
 /** Events, numbered 1, 2, 3 ... without gaps. */
@@ -17,11 +17,11 @@ export interface Journal {
    */
   append(heads: string[]): Promise<number[]>;
   /**
-   * The events after a number, in order, `limit` at most.
+   * The events after a number as JSON texts, in order: `limit` at most, and as many as fit into memory together, but at least one if there is one.
    *
    * @throws when MongoDB is away
    */
-  since(number: number, limit: number): Promise<ReactorEvent[]>;
+  since(number: number, limit: number): Promise<string[]>;
   /**
    * The number of the latest event, 0 when there was none.
    *
@@ -127,7 +127,7 @@ function createWriter(rows: Rows, known: number, log: JournalOptions["log"]) {
         if (failures > 0) log?.info("MongoDB is back");
         failures = 0;
       } catch (error) {
-        if (!isOutage(error)) throw error;
+        if (isFinal(error)) throw error;
         const text = `Cannot write to MongoDB: ${(error as Error).message}`;
         if (failures === 0) log?.warn(`${text}. Waiting until it can`);
         else log?.debug(text);
@@ -148,13 +148,4 @@ function nextChunk(heads: string[], start: number): string[] {
     length += heads[end++]!.length;
   }
   return heads.slice(start, end);
-}
-
-/** Whether the server is away or changing its primary, so that another attempt may succeed; not when it refuses. */
-function isOutage(error: unknown): boolean {
-  const { name, code } = error as Error & { code?: number };
-  // https://www.mongodb.com/docs/manual/reference/error-codes/: 13 Unauthorized, 18 AuthenticationFailed
-  if (code === 13 || code === 18) return false;
-  return !/^(BSON|MongoInvalidArgument|TypeError|RangeError|MongoClientClosed|MongoTopologyClosed)/
-    .test(name);
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { MongoClient } from "mongodb";
 import { layCable, startServers, unique } from "../../lib/testing.ts";
 import type { ReactorEvent } from "../event.ts";
-import { openJournal } from "./journal.ts";
+import { type Journal, openJournal } from "./journal.ts";
 import { append } from "../testing/router.ts";
 
 async function setup() {
@@ -30,6 +30,8 @@ function events(count: number, namespace = "local"): ReactorEvent[] {
 }
 
 const numbers = (list: ReactorEvent[]) => list.map(({ number }) => number);
+const since = async (journal: Journal, number: number, limit: number): Promise<ReactorEvent[]> =>
+  (await journal.since(number, limit)).map((text) => JSON.parse(text));
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index + 1);
 
 Deno.test("the journal numbers events from 1, in order, and gives them back", async () => {
@@ -42,8 +44,23 @@ Deno.test("the journal numbers events from 1, in order, and gives them back", as
   ]);
   assert.deepEqual([...numbers(first), ...numbers(second)], [1, 2, 3, 4, 5]);
   assert.equal(await journal.last(), 5);
-  assert.deepEqual(await journal.since(1, 2), first.slice(1));
-  assert.deepEqual(numbers(await journal.since(3, 100)), [4, 5]);
+  assert.deepEqual(await since(journal, 1, 2), first.slice(1));
+  assert.deepEqual(numbers(await since(journal, 3, 100)), [4, 5]);
+});
+
+Deno.test("since() gives no more large events at once than fit into memory", async () => {
+  await using test = await setup();
+  const journal = await openJournal(test.db);
+  const payload = "x".repeat(3_000_000);
+  const large = events(6).map((event) => ({ ...event, payload }));
+  await append(journal, large);
+  const read: ReactorEvent[] = [];
+  while (read.length < 6) {
+    const next = await since(journal, read.length, 500);
+    assert(next.length > 0 && next.length < 5, `${next.length} events at once`);
+    read.push(...next);
+  }
+  assert.deepEqual(numbers(read), upTo(6));
 });
 
 Deno.test("numbers go on when the journal is opened again, also after its events have expired", async () => {
@@ -68,7 +85,7 @@ Deno.test("two journals on one database never give a number twice, nor leave one
     }
   }));
   assert.deepEqual(numbers(written).toSorted((a, b) => a! - b!), upTo(1000));
-  const stored = await both[0].since(0, 2000);
+  const stored = await since(both[0], 0, 2000);
   assert.deepEqual(numbers(stored), upTo(1000));
   assert.deepEqual(stored, written.toSorted((a, b) => a.number! - b.number!));
 });
@@ -86,6 +103,6 @@ Deno.test("append() waits while MongoDB is away and writes each event once", asy
     if (call % 10 === 9) test.cable.plug();
   }
   assert.deepEqual((await Promise.all(appended)).flatMap(numbers), upTo(1000));
-  assert.deepEqual(numbers(await journal.since(0, 2000)), upTo(1000));
+  assert.deepEqual(numbers(await since(journal, 0, 2000)), upTo(1000));
   assert.match(warnings.join(), /Waiting until it can/);
 });

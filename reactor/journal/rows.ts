@@ -3,7 +3,7 @@
  * @module
  */
 import type { Db } from "mongodb";
-import { eventText, type ReactorEvent } from "../event.ts";
+import { eventText } from "../event.ts";
 
 /** A document of the collection `journal`. */
 interface Row {
@@ -16,12 +16,15 @@ interface Row {
   by: string;
 }
 
+/** Characters of events from which on no more are read together. */
+const READ_LENGTH = 8_000_000;
+
 /** What the journal asks of MongoDB. Each function throws when MongoDB is away. */
 export interface Rows {
   /** The number of the latest event; 0 when there was none. */
   last(): Promise<number>;
-  /** The events after a number, in order, `limit` at most. */
-  since(number: number, limit: number): Promise<ReactorEvent[]>;
+  /** The texts of the events after a number: see {@linkcode Journal.since}. */
+  since(number: number, limit: number): Promise<string[]>;
   /**
    * Stores events, given as the heads of their texts, under the numbers after `base`, durably.
    *
@@ -46,9 +49,16 @@ export function openRows(db: Db): Rows {
       return row?._id ?? counter?.number ?? 0;
     },
     async since(number, limit) {
-      const found = await rows.find({ _id: { $gt: number } }).sort({ _id: 1 }).limit(limit)
-        .project<{ event: string }>({ event: 1 }).toArray();
-      return found.map(({ event }) => JSON.parse(event));
+      const found = rows.find({ _id: { $gt: number } }, { batchSize: limit }).sort({ _id: 1 })
+        .limit(limit).project<{ event: string }>({ event: 1 });
+      const texts: string[] = [];
+      let length = 0;
+      for await (const { event } of found) {
+        texts.push(event);
+        length += event.length;
+        if (length >= READ_LENGTH) break;
+      }
+      return texts;
     },
     async insert(base, heads, by) {
       // The counter before the events, so that numbers go on when the last event has expired.

@@ -2,8 +2,15 @@
  * A result: what came of a task, as it stands in MongoDB.
  * @module
  */
+import { calculateObjectSize } from "bson";
 import type { Collection } from "mongodb";
 import type { EndedAttempt } from "./task.ts";
+
+/** Bytes that the event of a result takes as a document; a larger one stands there as text. MongoDB's limit is 16 MiB for the whole result. */
+const LARGEST_DOCUMENT = 4_000_000;
+
+/** Characters of JSON that are below {@linkcode LARGEST_DOCUMENT} in any case: `1,` and `{}` have some 14 bytes in BSON, with their index. */
+const SURELY_SMALL = LARGEST_DOCUMENT / 8;
 
 /** How long results, and tasks that are over, are kept, in milliseconds. */
 export const KEPT = 48 * 3600 * 1000;
@@ -103,7 +110,7 @@ export function resultOf(
   };
 }
 
-/** The value, or its JSON text when MongoDB may refuse it as a document: for its depth, or for what its keys contain. */
+/** The value, or its JSON text when MongoDB may refuse it as a document: for its depth, for what its keys contain, or for its size. */
 function storable(value: unknown, json = JSON.stringify(value)): unknown {
   const fits = (part: unknown, depth: number): boolean => {
     if (typeof part !== "object" || part === null) return true;
@@ -112,5 +119,7 @@ function storable(value: unknown, json = JSON.stringify(value)): unknown {
       !/^\$|\0/.test(key) && fits(each, depth + 1)
     );
   };
-  return fits(value, 0) ? value : json;
+  const isSmall = () =>
+    json.length <= SURELY_SMALL || calculateObjectSize({ value }) <= LARGEST_DOCUMENT;
+  return fits(value, 0) && isSmall() ? value : json;
 }

@@ -104,11 +104,19 @@ export interface WatchedFilters extends Disposable {
  * @throws {TypeError} when the file cannot be used at the start
  */
 export async function watchFilters(file: string, log: Log): Promise<WatchedFilters> {
-  let text = await read(file);
-  let match = filtersOf(file, text);
   // The folder, not the file: an editor replaces the file by a new one, and Kubernetes replaces a link that leads to it.
   const folder = file.includes("/") ? file.slice(0, file.lastIndexOf("/") + 1) : ".";
-  const watcher = Deno.watchFs(folder, { recursive: false });
+  const watcher = watchFolder(file, folder);
+  // Read when it is watched already, so that no change is missed.
+  let text: string;
+  let match: Filters;
+  try {
+    text = await read(file);
+    match = filtersOf(file, text);
+  } catch (error) {
+    watcher.close();
+    throw error;
+  }
   (async () => {
     for await (const _ of watcher) {
       try {
@@ -128,6 +136,16 @@ export async function watchFilters(file: string, log: Log): Promise<WatchedFilte
     },
     [Symbol.dispose]: () => watcher.close(),
   };
+}
+
+function watchFolder(file: string, folder: string): Deno.FsWatcher {
+  try {
+    return Deno.watchFs(folder, { recursive: false });
+  } catch (error) {
+    const missing = error instanceof Deno.errors.NotFound;
+    const why = missing ? "there is no such folder" : (error as Error).message;
+    throw new TypeError(`Cannot read ${file}: ${why}`);
+  }
 }
 
 async function read(file: string): Promise<string> {

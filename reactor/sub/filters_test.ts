@@ -59,18 +59,20 @@ Deno.test("parseFilters() returns every entry, and refuses what it cannot use", 
   assert.throws(() => parseFilters("{"), /not JSON/);
 });
 
+const quiet = {
+  debug() {},
+  info() {},
+  warn() {},
+  setLevel() {},
+  written: () => Promise.resolve(),
+};
+
 Deno.test("watchFilters() takes a new file, and keeps the old one when the new one is broken", async () => {
   const directory = await Deno.makeTempDir();
   const file = `${directory}/event-handlers.json`;
   const said: string[] = [];
   const say = (text: string) => said.push(text);
-  const log = {
-    debug: say,
-    info: say,
-    warn: say,
-    setLevel: () => {},
-    written: () => Promise.resolve(),
-  };
+  const log = { ...quiet, info: say, warn: say };
   const count = (type: string) => filters.match({ namespace: "a", event_type: type }).length;
   await Deno.writeTextFile(file, JSON.stringify({ "a:one": [entry] }));
   using filters = await watchFilters(file, log);
@@ -81,5 +83,24 @@ Deno.test("watchFilters() takes a new file, and keeps the old one when the new o
   await Deno.writeTextFile(`${file}.new`, JSON.stringify({ "a:two": [entry] }));
   await Deno.rename(`${file}.new`, file);
   await eventually(() => assert.deepEqual([count("one"), count("two")], [0, 1]));
+  await Deno.remove(directory, { recursive: true });
+});
+
+Deno.test("watchFilters() misses no change while it starts", async () => {
+  const directory = await Deno.makeTempDir();
+  const file = `${directory}/event-handlers.json`;
+  await Deno.writeTextFile(file, JSON.stringify({ "a:old": [entry] }));
+  const { readTextFile } = Deno;
+  // The file changes right after it was read for the first time.
+  Deno.readTextFile = async (path) => {
+    Deno.readTextFile = readTextFile;
+    const text = await readTextFile(path);
+    await Deno.writeTextFile(file, JSON.stringify({ "a:new": [entry] }));
+    return text;
+  };
+  using filters = await watchFilters(file, quiet);
+  await eventually(() =>
+    assert.equal(filters.match({ namespace: "a", event_type: "new" }).length, 1)
+  );
   await Deno.remove(directory, { recursive: true });
 });

@@ -3,7 +3,7 @@
  * @module
  */
 import { type Log, within } from "@event-sink/lib";
-import { parseEvent, type ReactorEvent } from "../event.ts";
+import { parseStreamEvent, type StreamEvent } from "../event.ts";
 import { createInbox } from "./inbox.ts";
 import { createSequence, type SequenceOptions } from "./sequence.ts";
 
@@ -70,10 +70,10 @@ export function follow(options: FollowOptions): Follower {
 }
 
 /** The event of a message; none when it is no event. */
-function parse(frames: Uint8Array[], log: Log): ReactorEvent[] {
+function parse(frames: Uint8Array[], log: Log): StreamEvent[] {
   try {
     if (frames.length !== 1) throw new TypeError(`a message of ${frames.length} frames`);
-    return [parseEvent(frames[0]!, { namespace: "local" })];
+    return [parseStreamEvent(frames[0]!, { namespace: "local" })];
   } catch (error) {
     log.warn(`Ignored a message: ${(error as Error).message}`);
     return [];

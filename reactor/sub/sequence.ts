@@ -2,9 +2,10 @@
  * Handles every event once, in the order of the numbers: each live event is compared with the position, and a gap is filled from the journal.
  * @module
  */
-import { type Log, pause } from "@event-sink/lib";
-import type { ReactorEvent } from "../event.ts";
+import { type Log, throughOutages } from "@event-sink/lib";
+import { storedEvent, type StreamEvent } from "../event.ts";
 import type { Journal } from "../journal/journal.ts";
+import { isFinal } from "../outage.ts";
 
 /** Events of the journal that are handled together at most. */
 const BATCH = 500;
@@ -18,7 +19,7 @@ export interface SequenceOptions {
    * Handles events, in order, and remembers the position: the number of the last one, undefined when none of them has a number. Resolves when both
    * are durable.
    */
-  handle: (events: ReactorEvent[], position: number | undefined) => Promise<void>;
+  handle: (events: StreamEvent[], position: number | undefined) => Promise<void>;
   signal: AbortSignal;
   log: Log;
 }
@@ -28,27 +29,29 @@ export interface Sequence {
   /** Handles what the journal has after the position. */
   catchUp(): Promise<void>;
   /** Handles live events: skips those that came from the journal before, and fetches those that are missing. */
-  handleLive(events: ReactorEvent[]): Promise<void>;
+  handleLive(events: StreamEvent[]): Promise<void>;
 }
 
 /** Creates a sequence. Its calls wait while MongoDB is away, and throw the signal's reason when that aborts. */
 export function createSequence(options: SequenceOptions): Sequence {
   const { journal, handle, signal, log } = options;
   let { position } = options;
+  const outages = { signal, log, isFinal, longest: 2000 };
 
-  async function handleNext(events: ReactorEvent[]) {
+  async function handleNext(events: StreamEvent[]) {
     if (events.length === 0) return;
     const last = events.findLast(({ number }) => number !== undefined)?.number;
-    await whileAway(() => handle(events, last), { signal, log });
+    await throughOutages(() => handle(events, last), outages);
     position = Math.max(position, last ?? 0);
   }
 
   async function catchUp() {
     while (!signal.aborted) {
-      const missed = await whileAway(() => journal.since(position, BATCH), { signal, log });
+      const missed = await throughOutages(() => journal.since(position, BATCH), outages);
       if (missed.length === 0) return;
-      warnOfGap(missed[0]!.number!);
-      await handleNext(missed);
+      const events = missed.map(storedEvent);
+      warnOfGap(events[0]!.number!);
+      await handleNext(events);
     }
   }
 
@@ -58,8 +61,8 @@ export function createSequence(options: SequenceOptions): Sequence {
     log.warn(`The journal does not have the events ${position + 1} to ${next - 1}`);
   }
 
-  async function handleLive(events: ReactorEvent[]) {
-    let next: ReactorEvent[] = [];
+  async function handleLive(events: StreamEvent[]) {
+    let next: StreamEvent[] = [];
     let reached = position;
     for (const event of events) {
       const { number } = event;
@@ -83,26 +86,4 @@ export function createSequence(options: SequenceOptions): Sequence {
   }
 
   return { catchUp, handleLive };
-}
-
-/** Tries again and again while MongoDB is away. */
-async function whileAway<T>(
-  attempt: () => Promise<T>,
-  { signal, log }: { signal: AbortSignal; log: Log },
-): Promise<T> {
-  for (let failures = 0;; failures++) {
-    try {
-      const result = await attempt();
-      if (failures > 0) log.info("MongoDB is back");
-      return result;
-    } catch (error) {
-      const { message, code } = error as Error & { code?: number };
-      // 13 Unauthorized, 18 AuthenticationFailed
-      if (code === 13 || code === 18) throw new Error(`Cannot use MongoDB: ${message}`);
-      if (failures === 0 && !signal.aborted) {
-        log.warn(`Cannot use MongoDB: ${message}. Waiting until it can be used`);
-      }
-      await pause(Math.min(2000, 50 * 2 ** failures), signal);
-    }
-  }
 }

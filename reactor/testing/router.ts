@@ -141,6 +141,7 @@ export async function setup(
     owned.use(start(["-c", script, ...args], { command: python }));
   return {
     ...servers,
+    config,
     database,
     ports,
     uri,

@@ -52,19 +52,27 @@ export async function setup(files: Record<string, string> = {}) {
     /** Writes an executable file into the directory of handlers. */
     write,
     /** Starts a worker and waits until it is ready. */
-    async worker(args: string[] = [], url = mongoUrl): Promise<Running> {
+    async worker(
+      args: string[] = [],
+      url = mongoUrl,
+      env: Record<string, string> = {},
+    ): Promise<Running> {
       const folders = ["-c", config, "--event-handlers", `${directory}/handlers`];
       const worker = owned.use(
-        startTool("reactor", "worker", [...folders, ...args], { MONGO_URL: url }),
+        startTool("reactor", "worker", [...folders, ...args], { ...env, MONGO_URL: url }),
       );
       await worker.seen(/Waiting for tasks/);
       return worker;
     },
     /** Adds a task for each entry, and returns their ids. */
-    async add(entries: Entry[], payload: unknown = { a: 1 }): Promise<string[]> {
+    async add(
+      entries: Entry[],
+      payload: unknown = { a: 1 },
+      event_type = "zmq.test",
+    ): Promise<string[]> {
       const news = entries.map((entry) => {
-        const event = { namespace: "local", event_type: "zmq.test", payload, number: ++number };
-        const { namespace, event_type } = event;
+        const event = { namespace: "local", event_type, payload, number: ++number };
+        const { namespace } = event;
         return { _id: `t${number}`, event: JSON.stringify(event), namespace, event_type, entry };
       });
       await addTasks(collections, news);

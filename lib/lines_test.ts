@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { lines, ranges } from "./lines.ts";
-import { shown, textOf } from "./text.ts";
 
 async function* chunks(parts: Uint8Array[]) {
   yield* parts;
@@ -40,13 +39,4 @@ Deno.test("lines() takes a last line without an end, and an empty one as a messa
 Deno.test("ranges() says which lines", () => {
   assert.equal(ranges([7]), "line 7");
   assert.equal(ranges([3, 1, 2, 9, 11, 12]), "lines 1 to 3, 9, 11 to 12");
-});
-
-Deno.test("shown() is the text where there is one, and shows every byte where there is none", () => {
-  fc.assert(fc.property(fc.string({ unit: "grapheme" }), (text) => {
-    assert.equal(shown(new TextEncoder().encode(text)), text.toWellFormed());
-  }));
-  assert.equal(shown(new Uint8Array([0x63, 0xff, 0x5c, 0x0a])), "c\\xff\\x5c\\x0a");
-  assert.equal(textOf(new Uint8Array([0xff])), undefined);
-  assert.equal(textOf(new TextEncoder().encode("\ufeffx")), "\ufeffx");
 });
