@@ -108,7 +108,12 @@ Deno.test("up refuses a data directory or a port that another process uses", asy
 });
 
 Deno.test("up ends wrong usage with 2 and help with 0", async () => {
-  for (const args of [["--nope"], ["--amqp-port", "99999"], ["--mongo-port", "x"], ["word"]]) {
+  for (
+    const args of [["--nope"], ["--amqp-port", "99999"], ["--mongo-port", "x"], ["word"], [
+      "--data",
+      "",
+    ]]
+  ) {
     const { code, stderr } = await up(...args).ended();
     assert.equal(code, 2);
     assert.match(stderr, /^error: /);
@@ -116,6 +121,32 @@ Deno.test("up ends wrong usage with 2 and help with 0", async () => {
   const help = await up("--help").ended();
   assert.equal(help.code, 0);
   assert.match(help.stdout, /one machine/);
+});
+
+Deno.test("up prints what to paste into another terminal, and a shell takes it", async () => {
+  const process = up("--amqp-port", "0", "--mongo-port", "0");
+  const urls = [await process.url("AMQP_URL"), await process.url("MONGO_URL")];
+  const { code, stdout } = await process.ended("SIGTERM");
+  assert.equal(code, 0);
+  const line = stdout.split("\n").find((text) => text.startsWith("export "));
+  const shell = await new Deno.Command("sh", {
+    args: ["-c", `${line}; sh -c 'echo "$AMQP_URL $MONGO_URL"'`],
+  }).output();
+  assert.equal(new TextDecoder().decode(shell.stdout).trim(), urls.join(" "));
+});
+
+Deno.test("up names the data directory that it cannot use, and asks for no more permissions", async () => {
+  await using parent = await temporary();
+  await Deno.writeTextFile(`${parent.path}/file`, "");
+  for (
+    const path of ["/dev/shm/state", "/proc/state", `${parent.path}/file`, `${parent.path}/file/x`]
+  ) {
+    const { code, stderr } = await up("--data", path, "--amqp-port", "0", "--mongo-port", "0")
+      .ended();
+    assert.equal(code, 1);
+    assert.match(stderr, new RegExp(`^Cannot use the data directory '${path}': [^\n]+\n$`));
+    assert.doesNotMatch(stderr, /--allow/);
+  }
 });
 
 Deno.test("startEmbedded()'s temporary directory goes with it", async () => {

@@ -41,12 +41,12 @@ const DRAIN_LIMIT = 5000;
 export async function openZmqInput(feed: ZmqFeed, options: ZmqInputOptions): Promise<ZmqInput> {
   if (feed.type === "REP") return await openRequests(feed, options);
   if (feed.type === "SUB") return takeAll(subscribe(feed.uri), feed.uri, feed, options);
-  const socket = new Pull(receiverOptions({ curve: options.curve }));
+  const socket = new Pull(receiverOptions(options.curve));
   return takeAll(socket, await bind(socket, feed.uri), feed, options);
 }
 
 function subscribe(uri: string): Subscriber {
-  const socket = new Subscriber(receiverOptions({}));
+  const socket = new Subscriber(receiverOptions());
   try {
     socket.connect(uri);
   } catch (error) {
@@ -87,7 +87,7 @@ async function openRequests(
   feed: ZmqFeed,
   { stream, log, curve }: ZmqInputOptions,
 ): Promise<ZmqInput> {
-  const socket = new Router(receiverOptions({ curve }));
+  const socket = new Router(receiverOptions(curve));
   const endpoint = await bind(socket, feed.uri);
   const answers = createAnswers(socket, log);
   const refuse = (envelope: Uint8Array[], error: unknown) =>

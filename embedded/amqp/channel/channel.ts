@@ -10,6 +10,7 @@ import type { Message } from "../message/message.ts";
 import { writeMethod } from "../protocol/codec.ts";
 import type { Field, Table } from "../protocol/fields.ts";
 import type { Output } from "../protocol/output.ts";
+import { ProtocolError } from "../protocol/errors.ts";
 import type { Args, MethodName } from "../protocol/spec.ts";
 import type { Consumer, Entry, Owner, Queue } from "../queue/queue.ts";
 import type { Confirms } from "./confirms.ts";
@@ -144,9 +145,16 @@ export class Channel {
     this.connection.touched();
   }
 
-  /** When the oldest unacknowledged delivery was made, in epoch milliseconds; Infinity when there is none. */
-  get oldest(): number {
-    return this.unacked.oldest?.since ?? Infinity;
+  /** Why to close it, if its client keeps a delivery for too long (RabbitMQ "Delivery Acknowledgement Timeout"). */
+  overdue(now: number): ProtocolError | undefined {
+    const { consumerTimeout } = this.broker.limits;
+    const oldest = this.unacked.oldest;
+    if (this.state !== "open" || !oldest || now - oldest.since <= consumerTimeout) return undefined;
+    return new ProtocolError(
+      "PRECONDITION_FAILED",
+      `delivery acknowledgement on channel ${this.id} timed out. Timeout value used: ${consumerTimeout} ms. ` +
+        "This timeout value can be configured, see consumers doc guide to learn more",
+    );
   }
 
   /** The next delivery tag; with an entry, its delivery is unacknowledged from now on. */
