@@ -364,3 +364,30 @@ Deno.test("half-open connections and logins that never end are dropped", async (
   await rude.expect("connection.close"); // and no close-ok
   for (const wire of [silent, header, tuned, rude]) assert.equal(await wire.read(), undefined);
 });
+
+Deno.test("a client that sends no heartbeats is dropped, its deliveries go back, and the log says so", async () => {
+  const logged: string[] = [];
+  await using broker = await startBroker({ port: 0, log: (text) => logged.push(text) });
+  const connection = await amqp.connect(broker.url);
+  const channel = await connection.createConfirmChannel();
+  await channel.assertQueue("q");
+  channel.sendToQueue("q", Buffer.from("x"));
+  await channel.waitForConfirms();
+  await using dead = await Wire.login(broker.url);
+  await dead.expect("connection.tune");
+  await dead.send(0, "connection.tune-ok", { channelMax: 10, frameMax: 131072, heartbeat: 1 });
+  await dead.send(0, "connection.open", { virtualHost: "/", capabilities: "", insist: false });
+  await dead.expect("connection.open-ok");
+  await dead.send(1, "channel.open", { outOfBand: "" });
+  await dead.expect("channel.open-ok");
+  await dead.send(1, "basic.get", { ticket: 0, queue: "q", noAck: false });
+  await dead.expect("basic.get-ok");
+  await until(
+    async () => (await channel.checkQueue("q")).messageCount === 1,
+    "it back in its queue",
+  );
+  assert.deepEqual(logged, [
+    "Connection from 127.0.0.1 closed: nothing came from it for two heartbeats of 1 s",
+  ]);
+  await connection.close();
+});

@@ -138,7 +138,7 @@ export class Connection implements Client, ChannelConnection, Session {
   private async read(): Promise<boolean> {
     while (this.mustWait()) await new Promise<void>((resolve) => this.readOn = resolve);
     if (this.ended || !await this.frames.fill()) return false;
-    this.liveness.received(this.broker.now());
+    this.liveness.received();
     if (this.state === "header") {
       const header = this.frames.protocolHeader();
       if (header === undefined) return true;
@@ -354,7 +354,7 @@ export class Connection implements Client, ChannelConnection, Session {
   unblock(): void {
     if (!this.blocked) return;
     this.blocked = false;
-    this.liveness.received(this.broker.now());
+    this.liveness.received();
     if (this.can("connection.blocked")) this.send("connection.unblocked", {});
     this.resumeReading();
   }
@@ -368,26 +368,23 @@ export class Connection implements Client, ChannelConnection, Session {
     const { sent, unsent } = this.output;
     const traffic = { sent, unsent, backedUp: !this.writable, blocked: this.blocked };
     const due = this.liveness.due(now, this.heartbeat, traffic);
-    if (due === "hang up") return this.end();
+    if (due === "hang up") {
+      this.broker.report(
+        `Connection from ${this.address} closed: nothing came from it for two heartbeats of ${this.heartbeat} s`,
+      );
+      return this.end();
+    }
     if (due === "nothing") return;
     writeHeartbeat(this.output);
     this.touched();
   }
 
-  /** Close channels whose client keeps a delivery too long (RabbitMQ "Delivery Acknowledgement Timeout"). */
   private checkDeliveries(now: number): void {
-    const timeout = this.broker.limits.consumerTimeout;
     for (const channel of this.channels.values()) {
-      if (channel.state !== "open" || now - channel.oldest <= timeout) continue;
+      const reason = channel.overdue(now);
+      if (!reason) continue;
       this.current = 0;
-      this.fail(
-        channel.id,
-        new ProtocolError(
-          "PRECONDITION_FAILED",
-          `delivery acknowledgement on channel ${channel.id} timed out. Timeout value used: ${timeout} ms. ` +
-            "This timeout value can be configured, see consumers doc guide to learn more",
-        ),
-      );
+      this.fail(channel.id, reason);
     }
   }
 }
