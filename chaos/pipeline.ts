@@ -6,7 +6,7 @@ import { DatabaseSync } from "node:sqlite";
 import { pause } from "@event-sink/lib";
 import { startTool } from "../lib/testing.ts";
 import { freePort } from "./servers.ts";
-import type { Account, System, World } from "./world.ts";
+import type { Account, Setup, System, World } from "./world.ts";
 
 const TASKS = 3;
 /** Milliseconds between two requests, and objects that one of them makes. */
@@ -15,8 +15,16 @@ const OBJECTS = 3;
 /** Objects that tell whether all flows: the broker gives some of their tasks to each processor. */
 const PROBE = 5;
 
-/** Starts the four services. */
-export function startPipeline(world: World): System {
+/** The pipeline. */
+export const pipeline: Setup = {
+  name: "pipeline",
+  consumers: { distributor_consume: 1, process_consume: 2, statistics: 1 },
+  deadLetters: ["process_failed", "distributor_consume.dlq", "statistics.dlq"],
+  exchanges: ["ebs"],
+  start,
+};
+
+function start(world: World): System {
   const { directory } = world;
   const objects = `${directory}/objects.db`;
   const stats = `${directory}/stats.db`;
@@ -58,10 +66,6 @@ export function startPipeline(world: World): System {
   const isFinished = "created NOT NULL AND started NOT NULL AND finished NOT NULL";
 
   return {
-    name: "pipeline",
-    consumers: { distributor_consume: 1, process_consume: 2, statistics: 1 },
-    deadLetters: ["process_failed", "distributor_consume.dlq", "statistics.dlq"],
-    exchanges: ["ebs"],
     async load(signal) {
       while (!signal.aborted) {
         await make(OBJECTS);

@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { pause } from "@event-sink/lib";
 import { startTool } from "../lib/testing.ts";
 import { freePort } from "./servers.ts";
-import type { Account, System, World } from "./world.ts";
+import type { Account, Setup, System, World } from "./world.ts";
 
 const exchange = "chaos.notifications";
 const queue = "chaos.events";
@@ -18,8 +18,16 @@ const database = "chaos-reactor";
 const INTERVAL = 1000;
 const BATCH = 5;
 
-/** Starts router, subscriber and workers. */
-export async function startReactor(world: World): Promise<System> {
+/** The reactor. */
+export const reactor: Setup = {
+  name: "reactor",
+  consumers: { [queue]: 1 },
+  deadLetters: [`${queue}.dlq`],
+  exchanges: [exchange],
+  start,
+};
+
+async function start(world: World): Promise<System> {
   const { directory, mongo } = world;
   const db = mongo.db(database);
   const ports = { pull: freePort(), rep: freePort(), pub: freePort() };
@@ -95,10 +103,6 @@ export async function startReactor(world: World): Promise<System> {
   const results = db.collection<{ _id: string; status: string; data: unknown }>("task_collection");
 
   return {
-    name: "reactor",
-    consumers: { [queue]: 1 },
-    deadLetters: [`${queue}.dlq`],
-    exchanges: [exchange],
     async load(signal) {
       const repeat = async (work: () => Promise<unknown>) => {
         while (!signal.aborted) {

@@ -6,7 +6,7 @@ import { pause, within } from "@event-sink/lib";
 import { describe, type Fault, type Kind } from "./faults.ts";
 import { inMegabytes } from "./part.ts";
 import type { Servers } from "./servers.ts";
-import type { System, World } from "./world.ts";
+import type { Setup, System, World } from "./world.ts";
 
 /** Longest time until all flows after the last fault, in milliseconds, */
 const RECOVERY = 30_000;
@@ -19,7 +19,7 @@ const DRAIN = 180_000;
 export interface RoundsOptions {
   world: World;
   servers: Servers;
-  systems: System[];
+  systems: (Setup & System)[];
   /** Prints a line with the time. */
   say: (text: string) => Promise<void>;
   signal: AbortSignal;
@@ -98,7 +98,7 @@ export function createRounds({ world, servers, systems, say, signal }: RoundsOpt
   }
 
   /** Notes the longest time without progress, until the signal aborts. */
-  async function watch({ name, progress }: System, signal: AbortSignal) {
+  async function watch({ name, progress }: Setup & System, signal: AbortSignal) {
     let last = 0;
     let since = performance.now();
     while (!signal.aborted) {
@@ -112,7 +112,7 @@ export function createRounds({ world, servers, systems, say, signal }: RoundsOpt
   }
 
   /** Whether all of a system's consumers are there, and what is put in comes out, before the signal aborts. */
-  async function flows(system: System, signal: AbortSignal): Promise<boolean> {
+  async function flows(system: Setup & System, signal: AbortSignal): Promise<boolean> {
     // First: what is published while a queue is missing is nobody's.
     for (const [queue, count] of Object.entries(system.consumers)) {
       while (!signal.aborted && await consumers(queue) < count) await pause(100);

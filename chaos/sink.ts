@@ -4,7 +4,7 @@
  */
 import { pause, within } from "@event-sink/lib";
 import { root, type Running, start, startTool } from "../lib/testing.ts";
-import type { Account, System, World } from "./world.ts";
+import type { Account, Setup, System, World } from "./world.ts";
 
 const folder = "consumers/mongo";
 const exchange = "clowder.metrics";
@@ -18,8 +18,16 @@ const PROBE = 20;
 /** Milliseconds after which a `send` hangs: its own limits are 10 s for each outage and each confirm. */
 const HANGS = 120_000;
 
-/** Starts the consumers. */
-export function startSink(world: World): System {
+/** The event sink. */
+export const sink: Setup = {
+  name: "sink",
+  consumers: { [queue]: 2 },
+  deadLetters: [`${queue}.dlq`],
+  exchanges: [exchange],
+  start: startSink,
+};
+
+function startSink(world: World): System {
   const { directory, mongo, violated } = world;
   const collection = mongo.db("clowder").collection("eventsink.messages");
   for (const number of [1, 2]) {
@@ -63,10 +71,6 @@ export function startSink(world: World): System {
   }
 
   return {
-    name: "sink",
-    consumers: { [queue]: 2 },
-    deadLetters: [`${queue}.dlq`],
-    exchanges: [exchange],
     async load(signal) {
       while (!signal.aborted) {
         await sendFile(LINES);

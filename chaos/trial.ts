@@ -6,25 +6,23 @@
  * Run: `deno task chaos --seed 1 --minutes 2`.
  * @module
  */
-import { numberFlag, runTool, textFlag } from "@event-sink/lib";
+import { numberFlag, runTool, textFlag, UsageError, withoutPassword } from "@event-sink/lib";
 import { faults, numbers } from "./faults.ts";
-import { startPipeline } from "./pipeline.ts";
-import { startReactor } from "./reactor.ts";
+import { pipeline } from "./pipeline.ts";
+import { reactor } from "./reactor.ts";
 import { createRounds } from "./rounds.ts";
 import { startServers } from "./servers.ts";
-import { startSink } from "./sink.ts";
-import { createWorld, type System, type World } from "./world.ts";
+import { sink } from "./sink.ts";
+import { createWorld, onBroker, type Setup, type World } from "./world.ts";
 
 /** Faults of a round; then all must flow again. */
 const ROUND = 20;
 /** Minutes, when neither they nor a number of faults is given. */
 const MINUTES = 2;
 
-const starts: Record<string, (world: World) => System | Promise<System>> = {
-  sink: startSink,
-  pipeline: startPipeline,
-  reactor: startReactor,
-};
+const setups: Record<string, Setup> = { sink, pipeline, reactor };
+
+const isUrl = (text: string) => /^amqps?:\/\//.test(text);
 
 const optional = { default: undefined as number | undefined };
 const flags = {
@@ -51,10 +49,16 @@ const flags = {
     }),
     ...optional,
   },
-  on: textFlag(
-    "embedded, rabbitmq (a node of its own), or the URL of a broker's virtual host for this alone: that is not killed",
-    { value: "BROKER", default: "embedded" },
-  ),
+  on: {
+    ...textFlag(
+      "embedded, rabbitmq (a node of its own), or the URL of a broker's virtual host for this alone: that is not killed",
+      { value: "BROKER", default: "embedded" },
+    ),
+    parse(text: string) {
+      if (["embedded", "rabbitmq"].includes(text) || isUrl(text)) return text;
+      throw new TypeError(`expected embedded, rabbitmq or an amqp:// URL, not '${text}'`);
+    },
+  },
   logs: textFlag("where to keep what the processes wrote; kept anyway when something is violated", {
     value: "DIR",
     default: "",
@@ -62,8 +66,8 @@ const flags = {
   system: {
     ...textFlag("sink, pipeline, reactor or all", { default: "all" }),
     parse(text: string) {
-      if (text === "all" || text in starts) return text;
-      throw new TypeError(`expected all, ${Object.keys(starts).join(", ")}, not '${text}'`);
+      if (text === "all" || text in setups) return text;
+      throw new TypeError(`expected all, ${Object.keys(setups).join(", ")}, not '${text}'`);
     },
   },
 };
@@ -86,12 +90,13 @@ await runTool(import.meta, {
     violations.push(what);
     say(`VIOLATED: ${what}`).catch(() => {}); // a closed stdout ends it all
   }
-  await print(` [*] Seed ${seed}, on ${flags.on}. To exit press CTRL+C`);
+  await print(` [*] Seed ${seed}, on ${withoutPassword(flags.on)}. To exit press CTRL+C`);
   await using servers = await startServers(flags.on, { violated, log });
+  const chosen = flags.system === "all" ? Object.values(setups) : [setups[flags.system]!];
+  await using _ = isUrl(flags.on) ? await borrow(flags.on, chosen) : undefined;
   await using world = await createWorld(servers, violated);
-  const names = flags.system === "all" ? Object.keys(starts) : [flags.system];
-  const systems: System[] = [];
-  for (const name of names) systems.push(await starts[name]!(world));
+  const systems = [];
+  for (const setup of chosen) systems.push({ ...setup, ...await setup.start(world) });
 
   const rounds = createRounds({ world, servers, systems, say, signal });
   const random = numbers(seed);
@@ -104,7 +109,10 @@ await runTool(import.meta, {
     count += 1 + await rounds.run(next, Math.min(ROUND, most - count) - 1, end);
     flowing = await rounds.settle();
   }
-  await print(`\n${count} faults with seed ${seed}, on ${flags.on}\n${await rounds.account()}`);
+  await print(
+    `\n${count} faults with seed ${seed}, on ${withoutPassword(flags.on)}\n${await rounds
+      .account()}`,
+  );
   const failed = violations.length > 0;
   const logs = flags.logs !== "" || failed ? await keepLogs(flags.logs, world) : "";
   for (const what of violations) await print(`VIOLATED: ${what}`);
@@ -113,6 +121,34 @@ await runTool(import.meta, {
     `${violations.length} violations with seed ${seed}; what the processes wrote is in ${logs}`,
   );
 });
+
+/** Refuses to use what is there already, and removes in the end what there is then: the broker may be somebody's. */
+async function borrow(url: string, setups: Setup[]): Promise<AsyncDisposable> {
+  const exchanges = setups.flatMap(({ exchanges }) => exchanges);
+  const queues = setups.flatMap(({ consumers, deadLetters }) => [
+    ...Object.keys(consumers).flatMap((queue) => [
+      queue,
+      ...[1, 2, 3, 4, 5].map((attempt) => `${queue}.retry.${attempt}`),
+    ]),
+    ...deadLetters,
+  ]);
+  for (const queue of queues) {
+    const there = await onBroker(url, (channel) => channel.checkQueue(queue)).then(
+      () => true,
+      (error) => error.code === 404 ? false : Promise.reject(error),
+    );
+    if (there) {
+      throw new UsageError(`--on: there is a queue '${queue}': name an empty virtual host`);
+    }
+  }
+  return {
+    [Symbol.asyncDispose]: () =>
+      onBroker(url, async (channel) => {
+        for (const queue of queues) await channel.deleteQueue(queue);
+        for (const exchange of exchanges) await channel.deleteExchange(exchange);
+      }),
+  };
+}
 
 async function keepLogs(name: string, { parts }: World): Promise<string> {
   const directory = name || await Deno.makeTempDir({ prefix: "chaos-logs-" });

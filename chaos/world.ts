@@ -43,15 +43,20 @@ export interface Transient {
   stop(ms: number): Promise<void>;
 }
 
-/** A system under trial. */
-export interface System {
+/** A system to try. */
+export interface Setup {
   name: string;
   /** Its queues that tools consume, with the number of consumers. */
   consumers: Record<string, number>;
   /** Where nothing may end. */
   deadLetters: string[];
-  /** Its exchanges, for the end. */
   exchanges: string[];
+  /** Starts its tools. */
+  start(world: World): System | Promise<System>;
+}
+
+/** A system that runs. */
+export interface System {
   /** Puts load on it until the signal aborts; resolves when the last of it has gone in or failed. */
   load(signal: AbortSignal): Promise<void>;
   /** Puts something in, as often as it takes, and resolves when it has come out. */
@@ -111,24 +116,27 @@ export async function createWorld(
       parts.push(part);
       return part;
     },
-    async onBroker(use) {
-      const connection = await amqplib.connect(servers.amqpUrl, { timeout: 5000 });
-      const broken = new Promise<never>((_, reject) => {
-        connection.on("error", reject);
-        connection.on("close", () => reject(new Error("the connection was closed")));
-      });
-      broken.catch(() => {});
-      const work = async () => {
-        const channel = await connection.createConfirmChannel();
-        channel.on("error", () => {}); // the call that caused it fails too
-        return await use(channel);
-      };
-      try {
-        return await Promise.race([work(), broken]);
-      } finally {
-        connection.close().catch(() => {}); // broken already
-      }
-    },
+    onBroker: (use) => onBroker(servers.amqpUrl, use),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** Uses a connection to a broker for something short. */
+export async function onBroker<T>(url: string, use: (channel: Channel) => Promise<T>): Promise<T> {
+  const connection = await amqplib.connect(url, { timeout: 5000 });
+  const broken = new Promise<never>((_, reject) => {
+    connection.on("error", reject);
+    connection.on("close", () => reject(new Error("the connection was closed")));
+  });
+  broken.catch(() => {});
+  async function work() {
+    const channel = await connection.createConfirmChannel();
+    channel.on("error", () => {}); // the call that caused it fails too
+    return await use(channel);
+  }
+  try {
+    return await Promise.race([work(), broken]);
+  } finally {
+    connection.close().catch(() => {}); // broken already
+  }
 }
