@@ -27,14 +27,14 @@ export interface Fault {
 
 /** How often each is chosen, and how long it lasts at most, in milliseconds. */
 const kinds: Record<Kind, { weight: number; longest: number; about: string }> = {
-  "kill": { weight: 5, longest: 3000, about: "kill -9, started again after" },
-  "stop": { weight: 4, longest: 8000, about: "SIGSTOP, SIGCONT after" },
+  "kill": { weight: 5, longest: 6000, about: "kill -9, started again after" },
+  "stop": { weight: 4, longest: 32_000, about: "SIGSTOP, SIGCONT after" },
   "cut": { weight: 4, longest: 0, about: "connections cut" },
-  "unplug": { weight: 2, longest: 8000, about: "connections cut, no new ones for" },
+  "unplug": { weight: 2, longest: 32_000, about: "connections cut, no new ones for" },
   "half-open": { weight: 3, longest: 0, about: "connections half-open" },
   "channel error": { weight: 4, longest: 0, about: "channel error" },
-  "full disk": { weight: 1, longest: 6000, about: "disk full for" },
-  "blocked": { weight: 1, longest: 6000, about: "publishers blocked for" },
+  "full disk": { weight: 1, longest: 16_000, about: "disk full for" },
+  "blocked": { weight: 1, longest: 16_000, about: "publishers blocked for" },
 };
 
 /** Longest time between the beginnings of two faults, in milliseconds. */
@@ -67,7 +67,8 @@ export function* faults(
   while (true) {
     const kind = oneOf(possible);
     const target = oneOf(targets[kind]!);
-    const lasts = Math.round(kinds[kind].longest * random());
+    // Most are short, few outlast heartbeats, leases and time limits.
+    const lasts = Math.round(kinds[kind].longest * random() ** 4);
     yield { kind, target, lasts, pause: Math.round(LONGEST_PAUSE * random()) };
   }
 }
