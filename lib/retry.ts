@@ -99,6 +99,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
       body: content,
       properties: {
         ...republishable(properties),
+        messageId: idOf(properties),
         ...expiration === undefined ? {} : { expiration },
         headers: {
           ...withoutCopies(properties.headers),
@@ -113,9 +114,8 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
     });
   }
 
-  function tell({ properties: { messageId } }: ConsumeMessage, outcome: string, reason: string) {
-    const name = messageId === undefined ? "without id" : printable(`${messageId}`, 100);
-    broker.log.warn(`Message ${name} ${outcome}: ${reason}`);
+  function tell({ properties }: ConsumeMessage, outcome: string, reason: string) {
+    broker.log.warn(`Message ${printable(idOf(properties), 100)} ${outcome}: ${reason}`);
   }
 
   async function bury(raw: ConsumeMessage, history: History, reason: string) {
@@ -176,6 +176,11 @@ export function historyOf({ fields, properties }: ConsumeMessage, queue: string)
     attempt: ours ? attempts + 1 : 1,
     redeliveries: ours ? Number(headers["x-redeliveries"]) || 0 : 0,
   };
+}
+
+/** A message's id; one without gets its own with its first retry, so that log and dead letter speak of the same. */
+function idOf(properties: MessageProperties): string {
+  return `${properties.messageId ??= crypto.randomUUID()}`;
 }
 
 /** The properties that are set, without the two that hold for one publication only: its TTL and its authenticated user. */

@@ -5,10 +5,10 @@
 import { type Log, printable } from "@event-sink/lib";
 import { SpanKind } from "@opentelemetry/api";
 import type { Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { createEvent, type PipelineObject } from "../event.ts";
 import { parseExactly } from "../json.ts";
+import { readBody } from "../service/body.ts";
 import type { BrokerState } from "../service/broker_state.ts";
 import { createApp, type HttpConfiguration } from "../service/http.ts";
 import { type Traced, traced, traceparent } from "../trace.ts";
@@ -41,14 +41,7 @@ export interface ObjectApi {
 export function objectApi({ store, broker, http, log }: ObjectApi): Hono {
   const app = createApp(http, log);
 
-  const limit = bodyLimit({
-    maxSize: BODY_LIMIT,
-    onError: (context) =>
-      context.json({ error: `the body is larger than ${BODY_LIMIT} bytes` }, 413, {
-        Connection: "close",
-      }),
-  });
-  app.post("/api/objects", limit, async (context) => {
+  app.post("/api/objects", async (context) => {
     const count = numberIn(context, "count", COUNT_LIMIT);
     const content = await contentOf(context);
     const total = (count ?? 1) * byteLength(JSON.stringify(content) ?? "");
@@ -120,7 +113,7 @@ function numberIn(context: Context, name: string, max: number): number | undefin
 
 /** The content that a request brings, undefined when it has no body. */
 async function contentOf(context: Context): Promise<unknown> {
-  const body = await context.req.arrayBuffer();
+  const body = await readBody(context, BODY_LIMIT);
   if (body.byteLength === 0) return undefined;
   refuseOtherTypes(context);
   try {

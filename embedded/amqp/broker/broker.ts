@@ -10,6 +10,7 @@ import type { Message } from "../message/message.ts";
 import type { DeathReason, Entry, Queue } from "../queue/queue.ts";
 import type { Store } from "../storage/store.ts";
 import { Disk } from "./disk.ts";
+import { Logins } from "./logins.ts";
 import { restore } from "./restore.ts";
 import { type TopologyHost, VirtualHost } from "./vhost.ts";
 
@@ -63,6 +64,7 @@ interface DeadLetter {
 export class Broker implements TopologyHost {
   readonly vhosts = new Map<string, VirtualHost>();
   readonly connections = new Set<Client>();
+  readonly logins: Logins;
   /** Direct reply-to: consumers by address. */
   readonly replies = new Map<string, ReplyConsumer>();
   /** Counts what `changed()` was called for: an answer that tells of it waits for the commit. */
@@ -85,11 +87,12 @@ export class Broker implements TopologyHost {
    */
   constructor(
     readonly limits: Limits,
-    private readonly credentials: readonly [user: string, password: string],
+    credentials: readonly [user: string, password: string],
     vhosts: readonly string[],
     store: Store | undefined,
     private readonly log: (text: string) => void,
   ) {
+    this.logins = new Logins(credentials, log);
     for (const name of vhosts) this.vhosts.set(name, new VirtualHost(name, this));
     if (!store) return;
     this.disk = new Disk(store, log);
@@ -119,10 +122,6 @@ export class Broker implements TopologyHost {
     const text = btoa(String.fromCharCode(...random)).replace("==", "")
       .replaceAll("+", "-").replaceAll("/", "_");
     return prefix === "amq.rabbitmq.reply-to" ? `${prefix}.${text}` : `${prefix}-${text}`;
-  }
-
-  authenticate(user: string, password: string): boolean {
-    return user === this.credentials[0] && password === this.credentials[1];
   }
 
   /** An unexpected error: the process lives on. */
@@ -269,6 +268,7 @@ export class Broker implements TopologyHost {
       this.finish(this.connections);
       this.unblock();
     }
+    this.disk?.tick();
     const now = this.now();
     for (const connection of this.connections) connection.tick(now);
   }

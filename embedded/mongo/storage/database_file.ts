@@ -10,9 +10,10 @@ import { DatabaseSync } from "node:sqlite";
  * @throws Error when it cannot be opened, or another process has it open
  */
 export function openDatabase(file: string | undefined): DatabaseSync {
+  let db: DatabaseSync | undefined;
   try {
     if (file !== undefined) ownFiles(file);
-    const db = new DatabaseSync(file ?? ":memory:");
+    db = new DatabaseSync(file ?? ":memory:");
     // Exclusive: two stores on one file would not see each other's catalog; it also spares the shared-memory file.
     db.exec("PRAGMA locking_mode = EXCLUSIVE");
     // Possible before anything is written only. A file of an earlier version must be rewritten (`VACUUM`) to have it, for
@@ -28,6 +29,7 @@ export function openDatabase(file: string | undefined): DatabaseSync {
     db.exec("BEGIN IMMEDIATE; COMMIT");
     return db;
   } catch (error) {
+    db?.close();
     const why = (error as Error).message;
     throw new Error(
       `Cannot open the store's file ${file}: ${
