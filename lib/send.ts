@@ -203,6 +203,7 @@ interface Input {
   size?: number;
 }
 
+/** Tasks of senders may read any file, since the task runner does not know which one `--file` will name; `--file - < FILE` works without. */
 async function openInput(path: string, signal: AbortSignal): Promise<Input> {
   if (path === "-") {
     return { lines: untilAborted(signal, lines(Deno.stdin.readable)).lines(), async *rest() {} };

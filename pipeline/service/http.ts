@@ -68,11 +68,7 @@ export function createApp({ host, allowedHost }: HttpConfiguration, log: Log): H
       ),
   }));
   app.onError((error, context) => {
-    if (error instanceof HTTPException) {
-      // What is left of a body that is too large is not read, so no further request can follow it.
-      if (error.status === 413) context.header("connection", "close");
-      return context.json({ error: error.message }, error.status);
-    }
+    if (error instanceof HTTPException) return context.json({ error: error.message }, error.status);
     // How Node's server says that the client went away, or was too slow.
     if ((error as { code?: string }).code === "ECONNRESET") {
       return context.json({ error: "the request did not arrive completely" }, 400);
