@@ -289,6 +289,26 @@ Deno.test("a message of 600 KB that nobody can use holds up none of the services
   }
 });
 
+Deno.test("what a processor prints of an event moves no cursor and forges no line", async () => {
+  await using test = await setup();
+  const processor = await test.start("processor", instant);
+  await processor.seen(/Waiting for tasks/);
+  const id = "\x1b[31mred\n [x] Task forged done";
+  test.publish(
+    "task-requests",
+    JSON.stringify({
+      specversion: "1.0",
+      type: "TASK_CREATED",
+      id: "1",
+      source: "/test",
+      time: "2026-01-01T00:00:00Z",
+      data: { id, object: { id: "o", name: "o", content: null } },
+    }),
+  );
+  await processor.seen(/^ \[x\] Task \\x1b\[31mred\\n \[x\] Task forged done done in/m);
+  assert(!processor.output.stdout.includes("\x1b"));
+});
+
 Deno.test("an outage in the middle of a task is no attempt of it", async () => {
   await using test = await setup();
   await test.start("datagen");
