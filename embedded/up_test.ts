@@ -174,13 +174,15 @@ Deno.test("the data directory and all in it are for their owner alone, whatever 
     const connection = await amqplib.connect(stack.amqpUrl);
     await (await connection.createChannel()).assertQueue("q");
     await connection.close();
-    const modes = [...Deno.readDirSync(data)].map(({ name }) => [name, modeOf(`${data}/${name}`)])
-      // The store's file has a test of its own.
-      .filter(([name]) => !name!.startsWith("mongo"));
+    await using client = new MongoClient(stack.mongoUrl);
+    await client.db("d").collection("c").insertOne({});
+    const modes = [...Deno.readDirSync(data)].map(({ name }) => [name, modeOf(`${data}/${name}`)]);
     assert.deepEqual(modes.sort(), [
       ["amqp.sqlite", "600"],
       ["amqp.sqlite-wal", "600"],
       ["lock", "600"],
+      ["mongo.sqlite", "600"],
+      ["mongo.sqlite-wal", "600"],
     ]);
     assert.equal(modeOf(data), "700");
   } finally {
@@ -199,7 +201,7 @@ Deno.test("files that an earlier version left readable are narrowed, also after 
   const files = () => [...Deno.readDirSync(data.path)].map(({ name }) => `${data.path}/${name}`);
   for (const file of files()) Deno.chmodSync(file, 0o644);
   await using _stack = await startEmbedded({ data: data.path });
-  const open = files().filter((file) => file.includes("amqp") && modeOf(file) !== "600");
+  const open = files().filter((file) => file.includes("sqlite") && modeOf(file) !== "600");
   assert.deepEqual(open, []);
 });
 

@@ -16,6 +16,9 @@ import type { Consumer, Entry, Owner, Queue } from "../queue/queue.ts";
 import type { Confirms } from "./confirms.ts";
 import { DeliveryTags } from "./delivery_tags.ts";
 
+/** Bytes that may wait for a client above which direct replies to it are dropped. */
+const mostReplies = 64 * 1024 * 1024;
+
 /** What a channel needs of its connection. */
 export interface ChannelConnection extends Owner {
   readonly output: Output;
@@ -123,6 +126,7 @@ export class Channel {
   confirms: Confirms | undefined;
   /** Direct reply-to: the consumer's tag and the address that replies go to. */
   reply: { tag: string; address: string } | undefined;
+  private droppedReplies = false;
   private readonly unacked = new DeliveryTags<Unacked>();
 
   constructor(
@@ -228,10 +232,21 @@ export class Channel {
     this.send("basic.cancel", { consumerTag, nowait: true });
   }
 
-  /** Deliver a direct reply, unless the client takes nothing more. */
+  /**
+   * Deliver a direct reply. No queue keeps replies: those that the client does not take wait in its output, up to a limit, and
+   * what is more is dropped.
+   */
   deliverReply(message: Message): void {
-    if (!this.reply || !this.connection.writable) return;
-    this.write(this.reply.tag, this.nextTag(undefined, undefined), false, message);
+    const { reply, connection, broker } = this;
+    if (!reply) return;
+    if (connection.output.unsent > mostReplies) {
+      if (!this.droppedReplies) {
+        broker.report("Direct replies are dropped: their client does not read");
+      }
+      this.droppedReplies = true;
+      return;
+    }
+    this.write(reply.tag, this.nextTag(undefined, undefined), false, message);
   }
 
   /** Count a published message; what becomes of it is told at the end of the turn. */
