@@ -3,6 +3,8 @@
  * Make objects over HTTP, store them and publish OBJECT_CREATED on the exchange ebs. While the broker is away the events wait in the
  * database.
  *
+ * It may read and write everywhere, as `--database` names any file.
+ *
  * Run: `deno task datagen`, then `curl -X POST localhost:8000/api/objects`.
  * @module
  */

@@ -2,6 +2,8 @@
 /**
  * Work on tasks: consumes TASK_CREATED, publishes TASK_STARTED, TASK_FINISHED and TASK_FAILED. Start more of them to scale.
  *
+ * It may read everywhere, as `--handler` names any file.
+ *
  * Run: `deno task processor`.
  * @module
  */

@@ -1,6 +1,6 @@
 #!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
 /**
- * Count what happens in the pipeline, exactly, and show it.
+ * Count what happens in the pipeline, exactly, and show it. It may read and write everywhere, as `--database` names any file.
  *
  * Run: `deno task statistics`, and `watch -n .5 'sqlite3 stats.db "select * from statistics"'`.
  * @module
