@@ -2,7 +2,8 @@
  * The pipeline's numbers at a terminal, with colours unless NO_COLOR is set; elsewhere plain lines.
  * @module
  */
-import type { Durations, Statistics } from "./statistics/store.ts";
+import type { Durations } from "./statistics/rolling.ts";
+import type { Statistics } from "./statistics/store.ts";
 
 /** What shows the numbers. */
 export interface Screen {

@@ -23,7 +23,7 @@ import {
 } from "@event-sink/lib";
 import { parseConfig } from "./config.ts";
 import { openDatabase } from "./database.ts";
-import { isFinal } from "./outage.ts";
+import { isFinal } from "./mongo_errors.ts";
 import type { Result } from "./queue/result.ts";
 
 const here = new URL("./", import.meta.url);

@@ -3,7 +3,14 @@
  * number of tasks.
  * @module
  */
-import type { Durations } from "./store.ts";
+
+/** How long something took, in seconds. */
+export interface Durations {
+  mean: number;
+  p50: number;
+  p95: number;
+  max: number;
+}
 
 /** Minutes that are looked back at. */
 export const windows = [1, 5, 60] as const;

@@ -7,16 +7,13 @@ import type { DatabaseSync } from "node:sqlite";
 import { printable } from "@event-sink/lib";
 import type { Event } from "../event.ts";
 import { openDatabase, transaction } from "../service/sqlite.ts";
-import { createRollingDurations, type RollingDurations, windows } from "./rolling.ts";
+import {
+  createRollingDurations,
+  type Durations,
+  type RollingDurations,
+  windows,
+} from "./rolling.ts";
 import { schema } from "./schema.ts";
-
-/** How long something took, in seconds. */
-export interface Durations {
-  mean: number;
-  p50: number;
-  p95: number;
-  max: number;
-}
 
 /** The two times that are measured. */
 export interface Times {

@@ -4,7 +4,7 @@
  */
 import type { Log } from "@event-sink/lib";
 import type { Db } from "mongodb";
-import { isFinal } from "../outage.ts";
+import { isFinal } from "../mongo_errors.ts";
 import { openRows, type Rows } from "./rows.ts";
 
 /** Events, numbered 1, 2, 3 ... without gaps. */

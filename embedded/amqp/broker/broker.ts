@@ -6,7 +6,7 @@
  * @module
  */
 import { deadMessage, isCycle } from "../queue/dead_letter.ts";
-import type { Message } from "../message/message.ts";
+import { type Message, setBacklog } from "../message/message.ts";
 import type { DeathReason, Entry, Queue } from "../queue/queue.ts";
 import type { Store } from "../storage/store.ts";
 import { Disk } from "./disk.ts";
@@ -16,6 +16,9 @@ import { type TopologyHost, VirtualHost } from "./vhost.ts";
 
 /** Bytes that a message costs beyond its own, as measured with a million of them. */
 const messageOverhead = 450;
+/** Bytes of messages in memory above which they are a backlog, whose memory is given back when it is gone. */
+const backlogMark = 128 * 1024 * 1024;
+
 /** What one broker puts up with. */
 export interface Limits {
   /** Bytes of a body. */
@@ -135,11 +138,13 @@ export class Broker implements TopologyHost {
     if (message.holders++ > 0) return;
     this.memory += message.size + messageOverhead;
     if (this.memory > this.limits.memoryMark) this.memoryShort = true;
+    if (this.memory > backlogMark) setBacklog(true);
   }
 
   release(message: Message): void {
     if (--message.holders > 0) return;
     this.memory -= message.size + messageOverhead;
+    if (this.memory <= backlogMark) setBacklog(false);
     if (!this.memoryShort || this.memory > this.limits.memoryMark) return;
     this.memoryShort = false;
     this.unblock();

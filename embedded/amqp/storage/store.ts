@@ -202,8 +202,10 @@ export class Store {
   private undo(): void {
     // SQLite itself has rolled back after some errors, such as a full disk.
     if (this.db.isTransaction) this.db.exec("rollback");
+    // What was settled meanwhile need not be kept: a disk may be full for long.
+    this.adds = this.adds.filter(({ stored }) => stored === 1);
     // All entries of a message are added together, so that one to be added has no row of an earlier commit.
-    for (const entry of this.adds) if (entry.stored === 1) entry.message.row = 0;
+    for (const { message } of this.adds) message.row = 0;
   }
 
   private insert({ message, queue, position, expires }: Entry): void {

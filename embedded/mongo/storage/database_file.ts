@@ -3,6 +3,7 @@
  * @module
  */
 import { DatabaseSync } from "node:sqlite";
+import { makePrivate } from "../../private_files.ts";
 
 /**
  * Open a database for this process alone.
@@ -12,7 +13,7 @@ import { DatabaseSync } from "node:sqlite";
 export function openDatabase(file: string | undefined): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
-    if (file !== undefined) ownFiles(file);
+    if (file !== undefined) makePrivate(file);
     db = new DatabaseSync(file ?? ":memory:");
     // Exclusive: two stores on one file would not see each other's catalog; it also spares the shared-memory file.
     db.exec("PRAGMA locking_mode = EXCLUSIVE");
@@ -37,19 +38,6 @@ export function openDatabase(file: string | undefined): DatabaseSync {
       }`,
       { cause: error },
     );
-  }
-}
-
-/** The data is its owner's only, whatever the umask. SQLite gives the journal the rights of the file. */
-function ownFiles(file: string): void {
-  Deno.openSync(file, { create: true, write: true, mode: 0o600 }).close();
-  if (Deno.build.os === "windows") return;
-  for (const name of [file, `${file}-wal`, `${file}-shm`]) {
-    try {
-      Deno.chmodSync(name, 0o600);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
   }
 }
 
