@@ -38,9 +38,9 @@ function isSource(path: string): boolean {
   return /\.[jt]s$/.test(path) && !path.includes("/sample/") && !path.includes("/page/page.js");
 }
 
-/** Tests, and what only they import. */
+/** Tests, trials, and what only they import. */
 function isTest(path: string): boolean {
-  return /_test\.ts$|(^|\/)(testing|contract)(\.ts$|\/)/.test(path);
+  return /_test\.ts$|(^|\/)(testing|contract|chaos)(\.ts$|\/)/.test(path);
 }
 
 /** The workspace member that a file is in, else its top folder. */

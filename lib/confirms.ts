@@ -21,6 +21,22 @@ export interface Confirms {
   close(): Promise<void>;
 }
 
+/** How to send. */
+export interface ConfirmsOptions {
+  /** Declares exchanges and queues; runs again on every new channel. */
+  declare?: (channel: Channel) => Promise<unknown>;
+  /** Whether a message that the broker refuses goes out again until it is taken. */
+  patient: boolean;
+  /** When it aborts and there is no channel, what waits is rejected. */
+  signal?: AbortSignal;
+}
+
+/** Milliseconds until a message goes out again that the broker has refused. */
+const REFUSED = 1000;
+
+/** Channel errors after which a message does not go out again. */
+const CHANNEL_ERRORS = 3;
+
 /**
  * Keeps a confirm channel open.
  *
@@ -29,17 +45,20 @@ export interface Confirms {
 export function keepConfirms(
   broker: Broker,
   window: Window,
-  { declare, signal }: { declare?: (channel: Channel) => Promise<unknown>; signal?: AbortSignal },
+  { declare, patient, signal }: ConfirmsOptions,
 ): Confirms {
   let channel: ConfirmChannel | undefined;
   let offline: number | undefined = Date.now();
   let failure: Error | undefined;
+  /** Whether the broker's refusal is told. */
+  let refusing = false;
   const closing = new AbortController();
   const opened = Promise.withResolvers<true>();
   opened.promise.catch(() => {}); // nobody waits for it any more when it failed later
 
   function send(message: Unconfirmed) {
     if (!channel) return;
+    clearTimeout(message.again);
     message.sent = Date.now();
     message.unroutable = false;
     const { exchange, routingKey, content, options } = message;
@@ -47,8 +66,9 @@ export function keepConfirms(
       channel.publish(exchange, routingKey, content, options, (error) => {
         // amqplib's error for what is unconfirmed when a channel closes: it is sent again on the next one.
         if (error?.message === "channel closed") return;
-        if (error) fail(message, "the broker refused the message (nack)");
-        else if (message.unroutable) fail(message, unroutable(message));
+        if (error) return refused(message);
+        refusing = false;
+        if (message.unroutable) fail(message, unroutable(message));
         else window.settle(message);
       });
     } catch (error) {
@@ -56,6 +76,20 @@ export function keepConfirms(
       if ((error as Error).name !== "IllegalOperationError") {
         fail(message, (error as Error).message);
       }
+    }
+  }
+  /** A full disk or queue may have room again. */
+  function refused(message: Unconfirmed) {
+    const why = "the broker refused the message (nack)";
+    if (!patient) return fail(message, why);
+    if (!refusing) broker.log.warn(`Cannot publish: ${why}. Trying again until it is taken`);
+    refusing = true;
+    message.again = setTimeout(() => window.messages.has(message) && send(message), REFUSED);
+  }
+  /** The broker does not say which message it has closed the channel for: each goes out on the next one, until it was there too often. */
+  function blame(error: Error) {
+    for (const message of [...window.messages]) {
+      if (++message.channelErrors >= CHANNEL_ERRORS) fail(message, brokerText(error));
     }
   }
   function fail(message: Unconfirmed, why: string) {
@@ -90,8 +124,7 @@ export function keepConfirms(
     closed(error) {
       channel = undefined;
       offline ??= Date.now();
-      // The broker does not say which message was at fault; none of them is confirmed.
-      if (error) window.fail(new Error(`Cannot publish: ${brokerText(error)}`));
+      if (error) blame(error);
       if (signal?.aborted) window.fail(signal.reason);
     },
     signal: closing.signal,

@@ -27,9 +27,11 @@ export interface Publisher extends AsyncDisposable {
   /**
    * Publishes a durable (persistent, mandatory) message; resolves when the broker has confirmed it.
    *
-   * When the connection breaks, what is unconfirmed is published again with the same `messageId`: at least once.
+   * When the connection breaks or the broker closes the channel, what is unconfirmed is published again with the same `messageId`: at
+   * least once.
    *
-   * @throws when no queue took it, the broker refused it, or there was no confirm within the timeout
+   * @throws when no queue took it, or the broker closed three channels while it was unconfirmed; with a timeout also when the broker refused
+   * it (nack) or did not confirm it in time
    */
   publish(message: Outgoing): Promise<void>;
   /** Undefined when there is room for another unconfirmed message, else a promise of room: await it to keep memory flat. */
@@ -42,7 +44,7 @@ export interface PublisherOptions {
   declare?: (channel: Channel) => Promise<unknown>;
   /**
    * Milliseconds to wait for a confirm, and for a connection after an outage. By default there is no limit, and a line in the log says what
-   * is waited for.
+   * is waited for; a message that the broker refuses (nack), as its disk or the queue is full, is then published again until it is taken.
    */
   timeout?: number;
   /** When it aborts, what is unconfirmed has five seconds left; without a connection it is rejected at once. */
@@ -66,7 +68,7 @@ export async function createPublisher(
 ): Promise<Publisher> {
   signal?.throwIfAborted();
   const window = createWindow();
-  const confirms = keepConfirms(broker, window, { declare, signal });
+  const confirms = keepConfirms(broker, window, { declare, patient: timeout === Infinity, signal });
   const watching = setInterval(
     watchman(broker, window, confirms, { timeout, signal }),
     Math.min(timeout, 250),
@@ -103,7 +105,7 @@ export async function createPublisher(
       };
       return new Promise((resolve, reject) => {
         const message = { exchange, routingKey, content, options, resolve, reject };
-        const unconfirmed = { ...message, sent: 0, unroutable: false };
+        const unconfirmed = { ...message, sent: 0, unroutable: false, channelErrors: 0 };
         window.add(unconfirmed);
         confirms.send(unconfirmed);
       });
