@@ -39,6 +39,7 @@ export function parseExactly(text: string): unknown {
 
 /** The text of a number, also of one that {@linkcode parseExactly} kept; undefined for anything else. */
 export function numberText(value: unknown): string | undefined {
+  if (typeof value === "string") return undefined; // the commonest one
   if (typeof value === "number") return String(value);
   return exactJSON.isRawJSON(value) ? value.rawJSON : undefined;
 }
