@@ -18,6 +18,10 @@ function relay(mongoUrl: string, writeErrors: { index: number; code: number; err
   })();
   /** An OP_MSG with one document (https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/#op_msg). */
   function changed(message: Uint8Array): Uint8Array {
+    // The answer to the driver's first message is of an older form.
+    if (new DataView(message.buffer, message.byteOffset).getInt32(12, true) !== 2013) {
+      return message;
+    }
     const reply = deserialize(message.subarray(21));
     if (!failing || reply.n === undefined) return message;
     failing = false;

@@ -9,7 +9,6 @@ import { HTTPException } from "hono/http-exception";
 import { createEvent, type PipelineObject } from "../event.ts";
 import { parseExactly } from "../json.ts";
 import { readBody } from "../service/body.ts";
-import type { BrokerState } from "../service/broker_state.ts";
 import { createApp, type HttpConfiguration } from "../service/http.ts";
 import { type Traced, traced, traceparent } from "../trace.ts";
 import type { ObjectStore } from "./object_store.ts";
@@ -29,8 +28,8 @@ const LIST_BYTES = 8 * MIB;
 export interface ObjectApi {
   /** Keeps the objects. */
   store: ObjectStore;
-  /** Tells whether the broker is there. */
-  broker: BrokerState;
+  /** Why the broker cannot be used now, undefined while it can. */
+  brokerTrouble: () => string | undefined;
   /** Address, and the names that requests may use. */
   http: HttpConfiguration;
   /** Is told of errors that are not the client's. */
@@ -38,7 +37,7 @@ export interface ObjectApi {
 }
 
 /** Returns the application. */
-export function objectApi({ store, broker, http, log }: ObjectApi): Hono {
+export function objectApi({ store, brokerTrouble, http, log }: ObjectApi): Hono {
   const app = createApp(http, log);
 
   app.post("/api/objects", async (context) => {
@@ -82,7 +81,7 @@ export function objectApi({ store, broker, http, log }: ObjectApi): Hono {
     context.json({
       status: "ok",
       unpublished: store.outbox.size(),
-      broker: broker.trouble ?? "connected",
+      broker: brokerTrouble() ?? "connected",
     }));
   return app;
 }

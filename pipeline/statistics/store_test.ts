@@ -29,9 +29,10 @@ function eventsOf(
     reason?: string;
   },
 ): Event[] {
+  const now = Date.now();
   const at = (seconds: number, event: Event) => ({
     ...event,
-    time: new Date(Date.now() - seconds * 1000).toISOString(),
+    time: new Date(now - seconds * 1000).toISOString(),
   });
   const task = { id, object };
   const processing = (type: "TASK_STARTED" | "TASK_FINISHED" | "TASK_FAILED", spent: number) =>
