@@ -4,7 +4,8 @@
  */
 import type { Channel } from "amqplib";
 import { type Broker, brokerText } from "./broker.ts";
-import { aborted, backoff, pause } from "./wait.ts";
+import { CLOSE_LIMIT } from "./connection.ts";
+import { aborted, backoff, pause, within } from "./wait.ts";
 
 /** AMQP 0-9-1 reply codes that no repetition changes: access refused, not found, locked, precondition failed, not allowed, not implemented. */
 const REFUSALS = [403, 404, 405, 406, 503, 530, 540];
@@ -57,8 +58,11 @@ export async function keepChannel<C extends Channel>(
       await Promise.race([end, stopped]);
       if (signal.aborted) {
         await finish?.(channel);
-        // Nobody needs the answer, which does not come when the connection breaks meanwhile.
-        return void channel.close().catch(() => {});
+        // The answer does not come when the connection breaks meanwhile.
+        const gone = Promise.race([channel.close().catch(() => {}), end]);
+        // A consumer's last acknowledgements could be lost when the connection ends before the broker has read them.
+        if (finish) await within(CLOSE_LIMIT, gone);
+        return;
       }
       if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
     } catch (failure) {
