@@ -250,10 +250,15 @@ function limitAnswers(model: ChannelModel, channel: Channel): void {
   const ask = asking._rpc.bind(channel);
   asking._rpc = (method, fields, expect, answer) => {
     const limit = limitAnswer(model);
-    ask(method, fields, expect, (...given) => {
-      clearTimeout(limit);
-      answer(...given);
-    });
+    try {
+      ask(method, fields, expect, (...given) => {
+        clearTimeout(limit);
+        answer(...given);
+      });
+    } catch (error) {
+      clearTimeout(limit); // a closed channel asks nothing
+      throw error;
+    }
   };
 }
 

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import type { ConsumeMessage } from "amqplib";
+import { historyOf } from "./retry.ts";
 import { Buffer } from "node:buffer";
 import { connectBroker } from "./broker.ts";
 import { consume, type ConsumeOptions, type Message } from "./consume.ts";
@@ -367,4 +369,14 @@ Deno.test("consume() shows no password of a handler's error in the dead letter, 
     reason,
     /^Cannot reach mongodb:\/\/\*\*\*@host\/db \\x1b\[2Jx{900,}\.\.\. \(\d+ characters\)$/,
   );
+});
+
+Deno.test("forged counts of attempts and redeliveries do not count", () => {
+  const queue = "work";
+  for (const forged of [-5, 1.5, "abc", true, NaN, 1e300]) {
+    const headers = { "x-original-queue": queue, "x-attempts": forged, "x-redeliveries": forged };
+    const raw = { fields: { exchange: "", routingKey: queue }, properties: { headers } };
+    const { attempt, redeliveries } = historyOf(raw as unknown as ConsumeMessage, queue);
+    assert.deepEqual([attempt, redeliveries], [1, 0], `${forged}`);
+  }
 });

@@ -168,14 +168,20 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
 /** Reads a message's history from its headers. Attempts in another queue do not count: of a fanout's copies only one may have failed. */
 export function historyOf({ fields, properties }: ConsumeMessage, queue: string): History {
   const headers = properties.headers ?? {};
-  const attempts = Number(headers["x-attempts"]);
-  const ours = headers["x-original-queue"] === queue && Number.isInteger(attempts);
+  const attempts = headers["x-attempts"];
+  const ours = headers["x-original-queue"] === queue && isCount(attempts);
+  const redeliveries = headers["x-redeliveries"];
   return {
     exchange: ours ? String(headers["x-original-exchange"]) : fields.exchange,
     routingKey: ours ? String(headers["x-original-routing-key"]) : fields.routingKey,
     attempt: ours ? attempts + 1 : 1,
-    redeliveries: ours ? Number(headers["x-redeliveries"]) || 0 : 0,
+    redeliveries: ours && isCount(redeliveries) ? redeliveries : 0,
   };
+}
+
+/** Anybody may publish these headers: a negative number would have a message tried for ever, from a new retry queue each time. */
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
 /** A message's id; one without gets its own with its first retry, so that log and dead letter speak of the same. */

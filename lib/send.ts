@@ -83,6 +83,9 @@ export function send<F extends Flags = Record<never, never>>(
     if (file !== "" && words.length > 0) {
       throw new UsageError("--file and words: only one of them can be the message");
     }
+    if (file !== "" && await isSameFile(file, own.flags.unsent)) {
+      throw new UsageError(`--unsent: '${file}' is the file to send, and would be overwritten`);
+    }
     try {
       await using broker = await connectBroker({ url, signal, log, timeout });
       await using publisher = await createPublisher(broker, {
@@ -240,6 +243,15 @@ function untilAborted(signal: AbortSignal, all: AsyncGenerator<Uint8Array>) {
       yield* all;
     },
   };
+}
+
+/** Whether both paths lead to one file; false when one of them leads to none. */
+async function isSameFile(path: string, other: string): Promise<boolean> {
+  try {
+    return await Deno.realPath(path) === await Deno.realPath(other);
+  } catch {
+    return false;
+  }
 }
 
 async function openOutput(path: string): Promise<WritableStreamDefaultWriter<Uint8Array>> {
