@@ -113,7 +113,7 @@ export async function consume(
     };
     try {
       if (raw.fields.redelivered && !returned.delete(properties.messageId)) {
-        await retries.countRedelivery(raw, history);
+        await retries.countRedelivery(hand.channel, raw, history);
       } else {
         try {
           await handler(message);

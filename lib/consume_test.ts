@@ -380,3 +380,19 @@ Deno.test("forged counts of attempts and redeliveries do not count", () => {
     assert.deepEqual([attempt, redeliveries], [1, 0], `${forged}`);
   }
 });
+
+Deno.test("consume() declares a retry queue again that was deleted meanwhile", async () => {
+  await using test = await setup("deleted");
+  const seen: number[] = [];
+  const consuming = test.start(async ({ attempt }) => {
+    seen.push(attempt);
+    if (attempt > 1) return;
+    if (seen.length > 1) await test.probe.channel.deleteQueue(`${test.queue}.retry.1`);
+    throw new Error("again");
+  });
+  test.send("first");
+  await eventually(() => assert.deepEqual(seen, [1, 2]));
+  test.send("second");
+  await eventually(() => assert.deepEqual(seen, [1, 2, 1, 2]));
+  await consuming.stopped();
+});

@@ -118,7 +118,8 @@ async function sendLines(
   publish: Publish,
 ) {
   const failing = new AbortController();
-  const input = await openInput(flags.file, AbortSignal.any([signal, failing.signal]));
+  const stop = AbortSignal.any([signal, failing.signal]);
+  const input = await openInput(flags.file, stop);
   const unsent = flags.unsent === "" ? undefined : await openOutput(flags.unsent);
   const progress = input.size ? startProgress() : undefined;
   const started = performance.now();
@@ -151,11 +152,13 @@ async function sendLines(
       if (progress) show();
       if (flags.rate > 0) {
         const due = started + read * 1000 / flags.rate - performance.now();
-        if (due > 1) await pause(due, signal).catch(() => {}); // the signal ends the loop
+        if (due > 1) await pause(due, stop).catch(() => {}); // the signal ends the loop
       }
     }
-    await Promise.all(unsettled);
+  } catch (error) {
+    failure ??= new Error(`Cannot read '${flags.file}': ${(error as Error).message}`);
   } finally {
+    await Promise.all(unsettled);
     progress?.end();
   }
   await print(
@@ -181,7 +184,9 @@ async function sendLines(
     for (const number of numbers) await unsent.write(withEnd(failed.get(number)!));
     for await (const line of input.rest()) await unsent.write(withEnd(line));
     await unsent.close(); // only now is all of it written
-    return `${text}; it is in '${flags.unsent}', for --file`;
+    return flags.file === "-"
+      ? `${text}; what was read of it is in '${flags.unsent}', for --file`
+      : `${text}; it is in '${flags.unsent}', for --file`;
   }
 }
 

@@ -58,7 +58,10 @@ export function createWindow(): Window {
       room.resolve();
       room = undefined;
     }
-    if (messages.size === 0) empty?.resolve();
+    if (empty && messages.size === 0) {
+      empty.resolve();
+      empty = undefined;
+    }
   }
   return {
     messages,
@@ -71,10 +74,7 @@ export function createWindow(): Window {
       for (const message of [...messages]) settle(message, error);
     },
     room: () => hasRoom() ? undefined : (room ??= Promise.withResolvers()).promise,
-    empty() {
-      empty = Promise.withResolvers();
-      if (messages.size === 0) empty.resolve();
-      return empty.promise;
-    },
+    empty: () =>
+      messages.size === 0 ? Promise.resolve() : (empty ??= Promise.withResolvers()).promise,
   };
 }
