@@ -14,6 +14,8 @@ export const queues = {
   "delayed_queue.dlq": "prototypes/delayed",
   "event.sink.dlq": "consumers/echo",
   "event.sink.mongo.dlq": "consumers/mongo",
+  "admin.dlq": "consumers/products, service",
+  "admin.feedback.dlq": "consumers/products, admin",
   "distributor_consume.dlq": "pipeline, distributor",
   "process_failed": "pipeline, processor",
   "statistics.dlq": "pipeline, statistics",

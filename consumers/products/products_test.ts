@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { eventually, type Running } from "../../lib/testing.ts";
+import { eventually, type Running, start } from "../../lib/testing.ts";
 import { type Service, setup } from "./testing.ts";
 
 Deno.test("what is made, changed, deleted and liked is the same in both databases", async () => {
@@ -228,4 +228,22 @@ Deno.test("a queue that is deleted is declared again, and nothing is lost", asyn
   await test.create("two");
   await test.start("service", "--rebuild");
   assert.equal((await test.agree()).length, 2);
+});
+
+Deno.test("deno task products starts both on the embedded broker and shows that they agree", async () => {
+  const data = await Deno.makeTempDir({ prefix: "event-sink-products-" });
+  try {
+    for (const _start of ["first", "second"]) {
+      const args = ["--port", "0", "--service-port", "0", "--data", data];
+      await using products = start(["task", "-q", "products", ...args], { env: { AMQP_URL: "" } });
+      await products.seen(/Both databases agree: 3 products\n[^]* {2}A cup of tea .* 2\.40 {6}0\n/);
+      const [, admin] = await products.seen(/Admin is at (\S+), service/);
+      assert.match(await (await fetch(admin!)).text(), /<title>products: admin/);
+      products.kill("SIGINT");
+      const { code, stderr } = await products.ended();
+      assert.equal(code, 0, stderr);
+    }
+  } finally {
+    await Deno.remove(data, { recursive: true });
+  }
 });

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Context, Hono } from "hono";
-import asyncapi from "../asyncapi.json" with { type: "text" };
+import asyncapi from "../asyncapi.json" with { type: "json" };
 import type { AppOptions } from "../http/app.ts";
 import { answerList, bodyOf, createApp, found, noProduct, serveTexts } from "../http/app.ts";
 import type { Live } from "../http/live.ts";
@@ -12,7 +12,7 @@ import script from "../page/admin.js" with { type: "text" };
 import shared from "../page/shared.js" with { type: "text" };
 import style from "../page/page.css" with { type: "text" };
 import { validateProduct } from "../validation.ts";
-import openapi from "./openapi.json" with { type: "text" };
+import openapi from "./openapi.json" with { type: "json" };
 import type { AdminStore } from "./store.ts";
 
 /** Ids of users are made up, from 1 to this. */
@@ -66,9 +66,9 @@ export function adminApi(store: AdminStore, live: Live, options: AppOptions): Ho
   });
   app.get("/api/users", (context) => context.json({ id: 1 + Math.floor(Math.random() * USERS) }));
   app.get("/health", (context) => context.json({ status: "ok", unpublished: store.outbox.size() }));
+  app.get("/openapi.json", (context) => context.json(openapi));
+  app.get("/asyncapi.json", (context) => context.json(asyncapi));
   serveTexts(app, {
-    "/openapi.json": ["application/json", openapi],
-    "/asyncapi.json": ["application/json", asyncapi],
     "/": ["text/html; charset=utf-8", page],
     "/page.css": ["text/css; charset=utf-8", style],
     "/shared.js": ["text/javascript; charset=utf-8", shared],

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Hono } from "hono";
-import asyncapi from "../asyncapi.json" with { type: "text" };
+import asyncapi from "../asyncapi.json" with { type: "json" };
 import type { AppOptions } from "../http/app.ts";
 import { answerList, bodyOf, createApp, found, serveTexts } from "../http/app.ts";
 import type { Live } from "../http/live.ts";
@@ -13,7 +13,7 @@ import script from "../page/service.js" with { type: "text" };
 import shared from "../page/shared.js" with { type: "text" };
 import style from "../page/page.css" with { type: "text" };
 import { ValidationError } from "../validation.ts";
-import openapi from "./openapi.json" with { type: "text" };
+import openapi from "./openapi.json" with { type: "json" };
 import type { ServiceStore } from "./store.ts";
 
 /** Returns the application. */
@@ -34,9 +34,9 @@ export function serviceApi(store: ServiceStore, live: Live, options: AppOptions)
     return context.json({ id, user_id }, 201);
   });
   app.get("/health", (context) => context.json({ status: "ok", unpublished: store.outbox.size() }));
+  app.get("/openapi.json", (context) => context.json(openapi));
+  app.get("/asyncapi.json", (context) => context.json(asyncapi));
   serveTexts(app, {
-    "/openapi.json": ["application/json", openapi],
-    "/asyncapi.json": ["application/json", asyncapi],
     "/": ["text/html; charset=utf-8", page],
     "/page.css": ["text/css; charset=utf-8", style],
     "/shared.js": ["text/javascript; charset=utf-8", shared],
