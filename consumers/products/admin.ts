@@ -12,6 +12,7 @@ import {
   connectBroker,
   consume,
   deadLetterQueue,
+  type Log,
   pause,
   runTool,
   textFlag,
@@ -23,12 +24,13 @@ import { createLive } from "./http/live.ts";
 import { httpFlags, serve } from "./http/serve.ts";
 import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
 import { publishOutbox } from "./storage/outbox.ts";
+import { patiently } from "./storage/sqlite.ts";
 
 await runTool(import.meta, {
   about: "Keep products, and tell every change of them.",
   notes: `Likes and requests come from ${feedbackQueue("<queue>")}. Dead-letter queue: ${
     deadLetterQueue(feedbackQueue("<queue>"))
-  }
+  }, such as ${deadLetterQueue(feedbackQueue(queueFlag.default))}
 A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   flags: {
     amqpUrl: amqpUrlFlag,
@@ -58,21 +60,23 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
       declare: declaring(broker, feedback),
       prefetch: 20,
       signal,
-    }, (message) => {
+    }, async (message) => {
       const event = feedbackOf(message);
       if (event.type === "products_requested") {
-        store.tellEverything();
+        await patiently(store.tellEverything, { signal, log });
         requested.dispatchEvent(new Event("requested"));
         return;
       }
-      const product = store.like(event.product, event.user);
+      const like = () => store.like(event.product, event.user);
+      const product = await patiently(like, { signal, log });
       if (product === null) throw new BadMessage(`there was never a product ${event.product}`);
       if (product) live.tell({ type: "product_liked", id: product.id });
     });
     for (const ending of [publishing, consuming]) ending.catch(fail);
     await Promise.all([publishing, consuming]);
   }
-  const working = [work().catch(fail), tellOnRequest(store, requested, signal).catch(fail)];
+  const working = [work(), tellOnRequest(store, requested, { signal, log })]
+    .map((ending) => ending.catch(fail));
   await serve(adminApi(store, live, { ...flags, log }), {
     ...flags,
     signal,
@@ -82,7 +86,11 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
 });
 
 /** Tells everything when it is asked for, in the background: no faster than the broker takes it, so that the outbox stays small. */
-async function tellOnRequest(store: AdminStore, requested: EventTarget, signal: AbortSignal) {
+async function tellOnRequest(
+  store: AdminStore,
+  requested: EventTarget,
+  { signal, log }: { signal: AbortSignal; log: Log },
+) {
   const stopped = aborted(signal);
   while (!signal.aborted) {
     if (store.outbox.size() > 1000) {
@@ -92,6 +100,6 @@ async function tellOnRequest(store: AdminStore, requested: EventTarget, signal: 
     const next = new Promise((resolve) =>
       requested.addEventListener("requested", resolve, { once: true })
     );
-    if (!store.tellSome()) await Promise.race([next, stopped]);
+    if (!await patiently(store.tellSome, { signal, log })) await Promise.race([next, stopped]);
   }
 }

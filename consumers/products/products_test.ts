@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
 import { eventually, type Running, start } from "../../lib/testing.ts";
 import { type Service, setup } from "./testing.ts";
 
@@ -205,6 +206,25 @@ Deno.test("what is no event is a dead letter with its reason, and on it goes", a
   await eventually(async () => {
     assert.equal((await test.request("service", "GET", "/api/products/9/")).status, 200);
   });
+});
+
+Deno.test("events wait while the database fails, and a request is answered with 500", async () => {
+  await using test = await setup();
+  await test.start("admin");
+  const service = await test.start("service");
+  await test.create("one");
+  await test.agree();
+  using database = new DatabaseSync(`${test.directory}/service.db`);
+  database.exec("ALTER TABLE products RENAME TO elsewhere");
+  await test.create("two");
+  await service.seen(/The database fails: no such table: (main\.)?products\. Waiting/);
+  const { status, body } = await test.request("service", "GET", "/api/products/1/");
+  assert.deepEqual([status, body], [500, {
+    detail: "A server error occurred; the log says more.",
+  }]);
+  database.exec("ALTER TABLE elsewhere RENAME TO products");
+  assert.equal((await test.agree()).length, 2);
+  assert.equal(await test.probe.count(`${test.queue}.dlq`), 0);
 });
 
 Deno.test("a queue that exists with other arguments is used as it is, with a note", async () => {

@@ -21,6 +21,7 @@ import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
 import { serviceApi } from "./service/api.ts";
 import { openServiceStore } from "./service/store.ts";
 import { publishOutbox } from "./storage/outbox.ts";
+import { patiently } from "./storage/sqlite.ts";
 
 await runTool(import.meta, {
   about: "Keep a copy of admin's products, up to date by its events, and take likes.",
@@ -57,9 +58,9 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
       declare: declaring(broker, flags.queue),
       prefetch: 100,
       signal,
-    }, (message) => {
+    }, async (message) => {
       const event = productEventOf(message);
-      if (!store.apply(event)) return;
+      if (!await patiently(() => store.apply(event), { signal, log })) return;
       live.tell({ type: event.type, id: "product" in event ? event.product.id : event.id });
     });
     for (const ending of [publishing, consuming]) ending.catch(fail);

@@ -3,6 +3,7 @@
  * @module
  */
 import { DatabaseSync } from "node:sqlite";
+import { BadMessage, type Log, pause } from "@event-sink/lib";
 
 /**
  * Opens a database whose commits survive a power cut, created when missing. Only this user can read it, whatever the umask.
@@ -36,5 +37,31 @@ export function transaction<T>(database: DatabaseSync, work: () => T): T {
   } catch (error) {
     if (database.isTransaction) database.exec("ROLLBACK");
     throw error;
+  }
+}
+
+/** Milliseconds between two attempts. */
+const RETRY = 1000;
+
+/**
+ * Does what a message asks for, however long the database fails (a full disk, a lock): that is no fault of the message, which waits.
+ *
+ * @throws {BadMessage} what `work` throws of the message itself
+ * @throws the signal's reason when it aborts
+ */
+export async function patiently<T>(
+  work: () => T,
+  { signal, log }: { signal: AbortSignal; log: Log },
+): Promise<T> {
+  for (let failures = 0;; failures++) {
+    try {
+      const result = work();
+      if (failures > 0) log.info("The database works again");
+      return result;
+    } catch (error) {
+      if (error instanceof BadMessage) throw error;
+      if (failures === 0) log.warn(`The database fails: ${(error as Error).message}. Waiting`);
+    }
+    await pause(RETRY, signal);
   }
 }
