@@ -46,7 +46,7 @@ await runTool(import.meta, {
   },
 }, async ({ flags, print, signal, fail, log }) => {
   await using stack = new AsyncDisposableStack();
-  await Deno.mkdir(flags.data, { recursive: true });
+  await Deno.mkdir(flags.data, { recursive: true, mode: 0o700 });
 
   /** Starts a task of deno.json. When it ends before we do, that is a failure. */
   function start(task: string, args: string[], env: Record<string, string> = {}): Process {

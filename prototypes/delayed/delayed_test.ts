@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { eventually, start } from "../../lib/testing.ts";
+import { connectProbe, eventually, start } from "../../lib/testing.ts";
 import { ready, setup } from "../testing.ts";
 
 const received = (mark: string, stdout: string) =>
@@ -32,6 +32,8 @@ Deno.test("delayed: a long delay holds up no short one behind it, and bad times 
   assert.equal((await test.tool("delayed", "send", "--in", "0.3s", mark, "near").ended()).code, 0);
   const recv = test.tool("delayed", "recv");
   await eventually(() => assert.equal(received(mark, recv.output.stdout)[0]?.text, "near"));
+  await using probe = await connectProbe(test.amqpUrl);
+  assert.equal((await probe.channel.purgeQueue("delayed.23")).messageCount >= 1, true); // that of 19 days
   for (const time of ["", "5", "-1s", "20d", "1e9s", "soon", "NaNs"]) {
     const { code, stderr } = await test.tool("delayed", "send", `--in=${time}`, "x").ended();
     assert.match(stderr, /^--in: expected a time up to 19d, such as 30s or 1\.5h, not '/);
