@@ -6,7 +6,8 @@
  * @module
  */
 import { MongoClient } from "mongodb";
-import { addTasks, openCollections } from "../reactor/task.ts";
+import { addTasks } from "../reactor/queue/add.ts";
+import { openCollections } from "../reactor/queue/collections.ts";
 import { compare, root, startUp, taskArgs } from "./measure.ts";
 
 const count = Number(Deno.args[0] ?? 20_000);

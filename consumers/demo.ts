@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-run --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*,LOG_LEVEL --allow-run --allow-read
 /**
  * The main job, end to end: real events go in at the exchange, one consumer echoes them, another one stores them.
  *
@@ -10,11 +10,12 @@ import {
   amqpUrlFlag,
   connectBroker,
   connectMongo,
+  createCrew,
   createPublisher,
+  type Crew,
   deadLetterQueue,
   mongoUrlFlag,
   runTool,
-  startDeno,
   type Tool,
   withoutPassword,
 } from "@event-sink/lib";
@@ -40,7 +41,8 @@ await runTool(import.meta, {
   const collectionName = `eventsink.demo-${id}`;
 
   await using stack = new AsyncDisposableStack();
-  const { amqpUrl, mongoUrl } = await servers(tool, stack);
+  const told = (line: string) => tool.log.warn(line);
+  const { amqpUrl, mongoUrl } = await servers(tool, stack.use(createCrew(tool, told)));
   const env = { AMQP_URL: amqpUrl, MONGO_URL: mongoUrl };
 
   const broker = stack.use(await connectBroker({ ...tool, url: amqpUrl, timeout: 10_000 }));
@@ -55,17 +57,16 @@ await runTool(import.meta, {
     await collection.drop();
   });
 
-  // Real processes, as a user would start them.
-  const echo = startConsumer("echo", ["--queue", queues.echo, "--work", "0"], env);
+  // Real processes, as a user would start them. They are stopped before their queues are deleted.
+  const crew = stack.use(createCrew(tool, told));
+  const echo = startConsumer(crew, "echo", ["--queue", queues.echo, "--work", "0"], env);
   const store = startConsumer(
+    crew,
     "mongo",
     ["--queue", queues.mongo, "--collection", collectionName],
     env,
   );
-  await Promise.all([echo, store].map(({ process }) => {
-    stack.use(process);
-    return process.line(" [*] Waiting for messages");
-  }));
+  await Promise.all([echo, store].map(({ process }) => process.line(" [*] Waiting for messages")));
   await print("Consumers are running: echo (prints) and mongo (stores)");
 
   const events = [...payloads(), "hello..."];
@@ -138,25 +139,14 @@ Try next:
 });
 
 /** The URLs to use; the embedded stack stands in for each that is not set. */
-async function servers(
-  { flags: { amqpUrl, mongoUrl }, print }: Tool<typeof flags>,
-  stack: AsyncDisposableStack,
-) {
+async function servers({ flags: { amqpUrl, mongoUrl }, print }: Tool<typeof flags>, crew: Crew) {
   if (amqpUrl && mongoUrl) {
     await print("Using the servers of AMQP_URL and MONGO_URL");
     return { amqpUrl, mongoUrl };
   }
-  const up = stack.use(
-    startDeno(["task", "up", "--amqp-port", "0", "--mongo-port", "0"], {
-      cwd: new URL("../", import.meta.url),
-    }),
-  );
-  const embedded = { amqpUrl: await up.line("AMQP_URL="), mongoUrl: await up.line("MONGO_URL=") };
-  await print(
-    `Embedded broker and store are up at ${
-      withoutPassword(embedded.amqpUrl)
-    } and ${embedded.mongoUrl}`,
-  );
+  const embedded = await crew.startEmbedded();
+  const broker = withoutPassword(embedded.amqpUrl);
+  await print(`Embedded broker and store are up at ${broker} and ${embedded.mongoUrl}`);
   return { amqpUrl: amqpUrl || embedded.amqpUrl, mongoUrl: mongoUrl || embedded.mongoUrl };
 }
 
@@ -177,9 +167,9 @@ function shortened(document: Record<string, unknown>): Record<string, unknown> {
 }
 
 /** A consumer as a user would start it, and how many messages it has done. */
-function startConsumer(consumer: string, args: string[], env: Record<string, string>) {
+function startConsumer(crew: Crew, consumer: string, args: string[], env: Record<string, string>) {
   let done = 0;
-  const process = startDeno(["task", "recv", ...args], {
+  const process = crew.start("recv", args, {
     cwd: new URL(`./${consumer}/`, import.meta.url),
     env,
     onLine: (line) => done += Number(line === " [x] Done"),

@@ -58,14 +58,16 @@ export async function keepChannel<C extends Channel>(
       await Promise.race([end, stopped]);
       if (signal.aborted) {
         await finish?.(channel);
-        // amqplib's close() fails on a closed channel, and never answers when the connection breaks meanwhile.
+        // The answer does not come when the connection breaks meanwhile.
         const gone = Promise.race([channel.close().catch(() => {}), end]);
-        return await within(CLOSE_LIMIT, gone);
+        // A consumer's last acknowledgements could be lost when the connection ends before the broker has read them.
+        if (finish) await within(CLOSE_LIMIT, gone);
+        return;
       }
       if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
     } catch (failure) {
       if (broker.failure) throw broker.failure;
-      // What was declared and is not found was deleted meanwhile: declare it again, but not for ever.
+      // What was declared a moment ago is not found: somebody has deleted it. Declare it again, but not for ever.
       const deleted = (failure as { code?: number }).code === 404 && failures < 5;
       if (isRefusal(failure) && !deleted) throw new Error(brokerText(failure));
       channel?.close().catch(() => {}); // the error may have closed it
@@ -75,7 +77,7 @@ export async function keepChannel<C extends Channel>(
       else broker.log.debug(text);
     }
     await closed?.(error);
-    // A connection in the middle of closing fails at once; an outage is waited for in open().
+    // While a connection is closing, open() fails at once; during an outage it waits.
     if (failures > 0) await pause(backoff(failures), signal).catch(() => {});
   }
 }

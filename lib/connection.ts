@@ -23,12 +23,14 @@ export interface ConnectionOptions {
   log: Log;
   /** Milliseconds after which a first connection is given up; never by default. */
   timeout?: number;
-  /** The broker's connections that are down: an outage of several of them is told once. */
+  /** The broker's connections that are down, so that an outage is told once, not once for each of them. */
   down: Set<unknown>;
 }
 
 /** A connection that recovers. */
 export interface Connection {
+  /** Why it cannot be used at the moment: there is no connection, or publishers are blocked. */
+  readonly trouble: string | undefined;
   /** Why publishers are blocked (`connection.blocked`), while they are. */
   readonly blocked: string | undefined;
   /** Why the connection was given up, once it was. */
@@ -51,8 +53,8 @@ const ATTEMPT_LIMIT = 10_000;
 const ANSWER_LIMIT = 15_000;
 
 /**
- * Seconds. The broker sends one at half of it, and a connection without any is given up after two to three of them (AMQP 0-9-1,
- * connection.tune): a broker that is cut off or hangs is noticed within 24 seconds, where RabbitMQ's own 60 would make it three minutes.
+ * Seconds. A connection on which nothing comes for two to three of them is given up (AMQP 0-9-1, connection.tune), so that a broker that
+ * is cut off or hangs is noticed within 24 seconds. RabbitMQ's default of 60 would make it three minutes.
  */
 const HEARTBEAT = 8;
 
@@ -74,7 +76,7 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
     recovery: {
       waitForConnect: false,
       calculateDelay(attempt) {
-        // The one place where amqplib lets a recovery end for a reason.
+        // Throwing here is the only way to make amqplib give up.
         const { failure, connected } = state;
         if (failure && isFinal(failure, connected)) throw failure;
         return backoff(attempt, { first: 200 });
@@ -96,6 +98,10 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
     }
   }
   return {
+    get trouble() {
+      const { failure, blocked } = state;
+      return failure?.message ?? (blocked && `it has blocked publishers: ${blocked}`);
+    },
     get blocked() {
       return state.blocked;
     },
@@ -229,13 +235,13 @@ function socketOf(model: ChannelModel): Socket {
   return (model.connection as unknown as { stream: Socket }).stream;
 }
 
-/** Ends the connection when it is not cleared in time: amqplib waits for an answer for ever, and its recovery connects again. */
+/** Starts a timer that ends the connection: amqplib would wait for an answer for ever, and its recovery connects again. */
 function limitAnswer(model: ChannelModel): ReturnType<typeof setTimeout> {
   const error = new Error(`no answer within ${ANSWER_LIMIT / 1000} s`);
   return setTimeout(() => socketOf(model).destroy(error), ANSWER_LIMIT);
 }
 
-/** All of a channel's questions, such as `queue.declare`, go through this one method of amqplib's. */
+/** Limits every request that has an answer, such as `queue.declare`: all of them go through this one method of amqplib's. */
 function limitAnswers(model: ChannelModel, channel: Channel): void {
   type Answer = (...answer: unknown[]) => void;
   const asking = channel as unknown as {
@@ -251,10 +257,7 @@ function limitAnswers(model: ChannelModel, channel: Channel): void {
   };
 }
 
-/**
- * amqplib writes each method by itself, a system call for it here and a packet for the broker: those of one turn of the event loop leave
- * together.
- */
+/** amqplib writes each method separately, a system call and a packet for each. With this, those of one turn of the event loop leave together. */
 function coalesceWrites(socket: Socket): void {
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
   socket.write = (...args: unknown[]) => {
@@ -270,7 +273,7 @@ function isFinal(error: Error, connected: boolean): boolean {
   const cause = (error.cause ?? error) as Error & { code?: string };
   if (/^Handshake terminated by server: 403|SASL mechanism/.test(cause.message)) return true;
   if (/^ERR_(SSL|TLS)|CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(cause.code ?? "")) return true;
-  // Before the first connection these are typing errors, later they are outages.
+  // Before the first connection these are mistakes in the URL, later they are outages.
   return !connected &&
     (cause.code === "ENOTFOUND" || cause.message.includes("got <ConnectionClose"));
 }

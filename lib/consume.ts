@@ -9,7 +9,7 @@ import { CLOSE_LIMIT } from "./connection.ts";
 import { createHand, type Hand } from "./hand.ts";
 import { createRetries, historyOf } from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
-import { shown } from "./text.ts";
+import { counted, shown } from "./text.ts";
 import { during, within } from "./wait.ts";
 
 /** A message as a handler gets it. */
@@ -62,7 +62,7 @@ export function deadLetterQueue(queue: string): string {
  * (https://www.rabbitmq.com/docs/ttl#per-message-ttl-caveats); they and the dead-letter queue need no arguments on the queue itself, so
  * that programs in other languages may declare it plainly.
  *
- * A message that comes back unacknowledged, as it ended its consumer or took longer than the broker allows, is counted too, and
+ * A message that comes back unacknowledged, because it crashed its consumer or took longer than the broker allows, is counted too. It is
  * dead-lettered when it has come back three times as often as it may be tried.
  *
  * Headers of a retried or dead-lettered message: `x-attempts`, `x-reason`, `x-original-exchange`, `x-original-routing-key`,
@@ -88,7 +88,7 @@ export async function consume(
     signal,
   });
   let subscription: Subscription | undefined;
-  /** Ids of what this consumer has given back, or lost with its connection: that it comes again tells nothing about the message. */
+  /** Ids of what this consumer has given back, or lost with its connection: that it comes again is not the message's fault. */
   const returned = new Set<string>();
 
   function willReturn({ properties: { messageId } }: ConsumeMessage) {
@@ -126,7 +126,8 @@ export async function consume(
       hand.ack(raw);
       if (hand.lost) willReturn(raw);
     } catch (error) {
-      // Nowhere to put it. On a lost connection it comes again by itself; otherwise stop, rather than spin or stall.
+      // It could be neither retried nor dead-lettered. After a lost connection it comes again by itself; otherwise stop, rather than
+      // try for ever.
       hand.giveBack(raw);
       if ((hand.open || isRefusal(error)) && !signal.aborted) failure.abort(error);
     }
@@ -136,9 +137,8 @@ export async function consume(
     open: broker.createChannel,
     async setUp(channel, end) {
       const hand = createHand(channel);
-      retries.forget();
       await options.declare(channel);
-      await channel.assertQueue(deadLetters, { durable: true });
+      await retries.declare(channel);
       await options.ready?.();
       options.ready = undefined;
       subscription = subscribe(hand, { queue, prefetch }, {
@@ -166,7 +166,10 @@ export async function consume(
       if (!subscription) return;
       const { hand, cancel } = subscription;
       await within(CLOSE_LIMIT, cancel());
-      await during(`working on ${hand.size} messages of '${queue}'`, hand.empty());
+      await during(`working on ${counted(hand.size)} of '${queue}'`, hand.empty());
+      if (hand.returned > 0) {
+        broker.log.info(`Gave ${counted(hand.returned)} back to '${queue}', unfinished`);
+      }
     },
     signal,
   });

@@ -272,3 +272,99 @@ Deno.test("consume() runs on when stopped before there is a connection", async (
   const consumer = test.start(() => {});
   await consumer.stopped();
 });
+
+Deno.test("consume() leaves what waits for a retry to the dead-letter queue when the queue is deleted meanwhile", async () => {
+  await using test = await setup("missed");
+  const failed = Promise.withResolvers<void>();
+  const consuming = test.start(() => {
+    failed.resolve();
+    throw new Error("not today");
+  }, { retryDelay: 500 });
+  test.send("precious");
+  await failed.promise;
+  await eventually(async () => assert.equal(await test.probe.waiting(`${test.queue}.retry.1`), 1));
+  await consuming.stopped();
+  await test.probe.channel.deleteQueue(test.queue);
+  const letter = await test.probe.take(`${test.queue}.dlq`);
+  assert.equal(letter.content.toString(), "precious");
+  assert.equal(letter.properties.headers?.["x-original-queue"], test.queue);
+});
+
+Deno.test("consume() holds no more than so many bytes, whatever the prefetch, and loses none", async () => {
+  await using test = await setup("bytes");
+  const size = 2 * 2 ** 20;
+  for (let number = 0; number < 60; number++) {
+    const body = Buffer.alloc(size);
+    body.writeUInt32BE(number);
+    test.probe.channel.sendToQueue(test.queue, body, { messageId: `${number}` });
+  }
+  await eventually(async () => assert.equal(await test.probe.count(test.queue), 60));
+  const done = new Map<number, number>();
+  let inHand = 0;
+  let most = 0;
+  const consuming = test.start(async ({ body }) => {
+    most = Math.max(most, ++inHand);
+    await new Promise((resolve) => setTimeout(resolve, 5)); // the work
+    inHand--;
+    const number = new DataView(body.buffer, body.byteOffset).getUint32(0);
+    done.set(number, (done.get(number) ?? 0) + 1);
+  }, { prefetch: 1000 });
+  await eventually(() => assert.equal(done.size, 60));
+  await consuming.stopped();
+  assert(most <= 17, `${most} messages of 2 MiB in hand`);
+  assert.deepEqual([...done.values()].filter((times) => times > 1), []);
+  assert.equal(await test.probe.count(test.queue), 0);
+});
+
+Deno.test("consume() goes on with full speed after messages that were too large together", async () => {
+  await using test = await setup("growth");
+  for (let number = 0; number < 20; number++) test.send("x".repeat(3 * 2 ** 20));
+  for (let number = 0; number < 500; number++) test.send("small");
+  await eventually(async () => assert.equal(await test.probe.count(test.queue), 520));
+  let done = 0;
+  let inHand = 0;
+  let most = 0;
+  const consuming = test.start(async ({ body }) => {
+    if (body.length < 10) most = Math.max(most, ++inHand);
+    await new Promise((resolve) => setTimeout(resolve, 2)); // the work
+    if (body.length < 10) inHand--;
+    done++;
+  }, { prefetch: 100 });
+  await eventually(() => assert.equal(done, 520));
+  await consuming.stopped();
+  assert(most > 11, `the prefetch stayed at ${most}`);
+});
+
+Deno.test("consume() acknowledges at ack(), and keeps a failure behind it to the log", async () => {
+  await using test = await setup("early");
+  const acknowledged = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<void>();
+  const consuming = test.start(async (message) => {
+    message.ack();
+    acknowledged.resolve();
+    await release.promise;
+    throw new Error("too late to matter");
+  });
+  test.send("x");
+  await acknowledged.promise;
+  test.cable.cut("down");
+  release.resolve();
+  test.cable.plug();
+  await eventually(async () => assert.equal(await test.probe.count(test.queue), 0));
+  await consuming.stopped();
+  assert.equal(await test.probe.count(`${test.queue}.dlq`), 0);
+});
+
+Deno.test("consume() shows no password of a handler's error in the dead letter, and cuts it", async () => {
+  await using test = await setup("secret");
+  const consuming = test.start(() => {
+    throw new BadMessage(`Cannot reach mongodb://user:geheim@host/db \x1b[2J${"x".repeat(2000)}`);
+  });
+  test.send("x");
+  const reason = (await test.probe.take(`${test.queue}.dlq`)).properties.headers?.["x-reason"];
+  await consuming.stopped();
+  assert.match(
+    reason,
+    /^Cannot reach mongodb:\/\/\*\*\*@host\/db \\x1b\[2Jx{900,}\.\.\. \(\d+ characters\)$/,
+  );
+});

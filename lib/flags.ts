@@ -66,6 +66,7 @@ export interface Parsed<F extends Flags> {
 
 /** Wrong usage: a flag, a variable or an argument that cannot be used. Ends a tool with exit code 2. */
 export class UsageError extends Error {
+  /** For those who see it through its name only. */
   override name = "UsageError";
 }
 

@@ -106,7 +106,7 @@ Deno.test("parseFlags() names flag, default and variables in the help", async ()
   );
 });
 
-Deno.test("withoutPassword() hides the user and password of every URL, whatever they hold", async () => {
+Deno.test("withoutPassword() hides the user and password of every URL, whatever they hold", () => {
   const text = fc.string().filter((text) => !/[\s'"]/.test(text) && text.length > 8);
   fc.assert(fc.property(text, (password) => {
     const shown = withoutPassword(

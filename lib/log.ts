@@ -3,14 +3,17 @@
  * @module
  */
 import type { Logger } from "@logtape/logtape";
-import { type Flag, textFlag } from "./flags.ts";
+import type { Flag } from "./flags.ts";
 import { printable } from "./text.ts";
 import { withoutPassword } from "./url.ts";
 
 /** Says what happens, on stderr. The methods return at once. */
 export interface Log {
+  /** Says what only matters when something is looked into. */
   debug(text: string): void;
+  /** Says what is worth knowing: a connection is back. */
   info(text: string): void;
+  /** Says what somebody may have to look at: an outage, a message that failed. */
   warn(text: string): void;
   /** Says from now on what is as severe as this. */
   setLevel(least: Level): void;
@@ -18,16 +21,25 @@ export interface Log {
   written(): Promise<unknown>;
 }
 
-const levels = ["debug", "info", "warning", "error"] as const;
-/** Severity of a diagnostic, least first: debug, info, warning, error. */
-export type Level = typeof levels[number];
+/** Severity of a diagnostic, least first. */
+export type Level = "debug" | "info" | "warning" | "error";
+const levels: readonly Level[] = ["debug", "info", "warning", "error"];
 /** Form of a diagnostic. */
 export type LogFormat = "text" | "json";
 
 /** The flags about logging that every tool has. */
-export const logFlags = {
+export type LogFlags = {
+  /** Least severe level to log. */
+  logLevel: Flag<Level>;
+  /** Form of the lines. */
+  logFormat: Flag<LogFormat>;
+};
+
+/** `--log-level` and `--log-format`. */
+export const logFlags: LogFlags = {
   logLevel: {
-    ...textFlag(`least severe level to log: ${levels.join(", ")}`, { default: "info" }),
+    about: `least severe level to log: ${levels.join(", ")}`,
+    default: "info",
     value: "LEVEL",
     short: "l",
     env: ["LOG_LEVEL"],
@@ -35,12 +47,13 @@ export const logFlags = {
       const level = text.toLowerCase().replace(/^warn$/, "warning");
       return oneOf(levels, level);
     },
-  } as Flag<Level>,
+  },
   logFormat: {
-    ...textFlag("text or json", { default: "text" }),
+    about: "text or json",
+    default: "text",
     value: "FORMAT",
     parse: (text: string) => oneOf(["text", "json"], text),
-  } as Flag<LogFormat>,
+  },
 };
 
 /** How to log. */

@@ -4,7 +4,14 @@
  */
 export * from "./flags.ts";
 export { amqpUrlFlag, mongoUrlFlag, nameOf, withoutPassword } from "./url.ts";
-export { createLog, type Level, type Log, type LogFormat, type LogOptions } from "./log.ts";
+export {
+  createLog,
+  type Level,
+  type Log,
+  type LogFlags,
+  type LogFormat,
+  type LogOptions,
+} from "./log.ts";
 export { runTool, type Tool, type ToolUsage } from "./tool.ts";
 export { aborted, backoff, type BackoffOptions, pause, within } from "./wait.ts";
 export {
@@ -23,7 +30,7 @@ export {
 export { consume, type ConsumeOptions, deadLetterQueue, type Message } from "./consume.ts";
 export { BadMessage, republishable } from "./retry.ts";
 export { connectMongo, type Mongo, type OutageOptions, throughOutages } from "./mongo.ts";
-export { type Process, type ProcessOptions, startDeno } from "./process.ts";
+export { createCrew, type Crew, type Process, type ProcessOptions, startDeno } from "./process.ts";
 export { duration, type ProgressLine, startProgress } from "./progress.ts";
 export { queueFlag, recv, type RecvUsage } from "./recv.ts";
 export { type Content, send, type SendFlags, type SendUsage, timeoutFlag } from "./send.ts";

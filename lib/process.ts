@@ -2,6 +2,8 @@
  * Other tools as processes of their own, for a tool that shows several of them at work.
  * @module
  */
+import type { Flags } from "./flags.ts";
+import type { Tool } from "./tool.ts";
 
 /** A running `deno`. Dispose it to stop it and wait for its end. */
 export interface Process extends AsyncDisposable {
@@ -23,6 +25,55 @@ export interface ProcessOptions {
   env?: Record<string, string>;
   /** Is told each line that it writes. */
   onLine?: (line: string, stream: "stdout" | "stderr") => void;
+}
+
+/** The tools that one tool has started. Dispose it to stop them, the last one first, and wait for their ends. */
+export interface Crew extends AsyncDisposable {
+  /** Starts a task of the folder `cwd`; that it ends before this tool does is a failure. */
+  start(task: string, args: string[], options: ProcessOptions): Process;
+  /**
+   * Starts the embedded broker and store on free ports.
+   *
+   * @param args further flags of `up`, such as `["--data", "state"]`
+   * @returns their URLs
+   */
+  startEmbedded(args?: string[]): Promise<{ amqpUrl: string; mongoUrl: string }>;
+}
+
+/**
+ * Makes an empty crew.
+ *
+ * @param told is told what the tools say on stderr, until they are stopped
+ */
+export function createCrew(
+  { fail, signal }: Pick<Tool<Flags>, "fail" | "signal">,
+  told: (line: string, task: string) => void,
+): Crew {
+  const stack = new AsyncDisposableStack();
+  function start(task: string, args: string[], options: ProcessOptions): Process {
+    const process = stack.use(startDeno(["task", task, ...args], {
+      ...options,
+      onLine(line, stream) {
+        options.onLine?.(line, stream);
+        // Not what `deno task` itself says; and once stopping, the tools part from each other: nothing to tell.
+        const heard = stream === "stderr" && !/^(Task|Download) /.test(line);
+        if (heard && !signal.aborted) told(line, task);
+      },
+    }));
+    process.ended.then((last) => {
+      if (!stack.disposed) fail(new Error(`Cannot go on: ${task} has ended: ${last}`));
+    });
+    return process;
+  }
+  return {
+    start,
+    async startEmbedded(args = []) {
+      const ports = ["--amqp-port", "0", "--mongo-port", "0"];
+      const up = start("up", [...ports, ...args], { cwd: new URL("../", import.meta.url) });
+      return { amqpUrl: await up.line("AMQP_URL="), mongoUrl: await up.line("MONGO_URL=") };
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
 }
 
 /** Starts `deno` with arguments such as `["task", "recv"]`. */

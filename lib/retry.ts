@@ -41,6 +41,13 @@ export interface RetryOptions {
   signal: AbortSignal;
 }
 
+/**
+ * Exchange to which the retry queues expire, routing key: the queue that is consumed. What that queue misses because it was deleted
+ * meanwhile goes on to the alternate exchange, and from there to the dead-letter queue (https://www.rabbitmq.com/docs/ae).
+ */
+const RETRY_EXCHANGE = "event-sink.retry";
+const MISSED_EXCHANGE = "event-sink.missed";
+
 /** Longest time between two attempts, in milliseconds. */
 const LONGEST_DELAY = 3_600_000;
 
@@ -51,16 +58,16 @@ const LONGEST_REASON = 1000;
 export interface Retries extends AsyncDisposable {
   /** Publishes a message for another attempt, or to the dead-letter queue; the caller acknowledges the original then. */
   passOn(channel: Channel, raw: ConsumeMessage, history: History, error: unknown): Promise<void>;
-  /** Counts a delivery that its consumer has not survived: puts the message back at the end of the queue, or dead-letters it. */
+  /** Counts that a message came back unacknowledged: publishes it to the end of its queue, or dead-letters it. */
   countRedelivery(raw: ConsumeMessage, history: History): Promise<void>;
-  /** Forgets which retry queues are declared: call it for each new channel. */
-  forget(): void;
+  /** Declares where retries come back to and end; for each new channel, after the queue itself. */
+  declare(channel: Channel): Promise<void>;
 }
 
 /** Opens what a consumer needs for messages that fail; the channel is opened with the first of them. */
 export function createRetries(broker: Broker, options: RetryOptions): Retries {
   const { queue, deadLetters, attempts, retryDelay, signal } = options;
-  // The tutorial's first message should not wait for it.
+  // Opened with the first message that fails: a consumer should not wait at its start for what it may never need.
   let publisher: Promise<Publisher> | undefined;
   const declared = new Set<string>();
 
@@ -69,7 +76,8 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
     if (!declared.has(name)) {
       await channel.assertQueue(name, {
         durable: true,
-        arguments: { "x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue },
+        deadLetterExchange: RETRY_EXCHANGE,
+        deadLetterRoutingKey: queue,
       });
       declared.add(name);
     }
@@ -91,6 +99,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
       body: content,
       properties: {
         ...republishable(properties),
+        messageId: idOf(properties),
         ...expiration === undefined ? {} : { expiration },
         headers: {
           ...withoutCopies(properties.headers),
@@ -105,9 +114,8 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
     });
   }
 
-  function tell({ properties: { messageId } }: ConsumeMessage, outcome: string, reason: string) {
-    const name = messageId === undefined ? "without id" : printable(`${messageId}`, 100);
-    broker.log.warn(`Message ${name} ${outcome}: ${reason}`);
+  function tell({ properties }: ConsumeMessage, outcome: string, reason: string) {
+    broker.log.warn(`Message ${printable(idOf(properties), 100)} ${outcome}: ${reason}`);
   }
 
   async function bury(raw: ConsumeMessage, history: History, reason: string) {
@@ -142,14 +150,22 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
         headers: { "x-attempts": history.attempt - 1 },
       });
     },
-    forget: () => declared.clear(),
+    async declare(channel) {
+      declared.clear();
+      await channel.assertQueue(deadLetters, { durable: true });
+      await channel.assertExchange(MISSED_EXCHANGE, "direct", { durable: true });
+      await channel.bindQueue(deadLetters, MISSED_EXCHANGE, queue);
+      const alternate = { durable: true, alternateExchange: MISSED_EXCHANGE };
+      await channel.assertExchange(RETRY_EXCHANGE, "direct", alternate);
+      await channel.bindQueue(queue, RETRY_EXCHANGE, queue);
+    },
     async [Symbol.asyncDispose]() {
       await (await publisher?.catch(() => undefined))?.[Symbol.asyncDispose]();
     },
   };
 }
 
-/** Reads a message's history from its headers; another queue's attempts do not count, as a fanout's message may fail in one of them only. */
+/** Reads a message's history from its headers. Attempts in another queue do not count: of a fanout's copies only one may have failed. */
 export function historyOf({ fields, properties }: ConsumeMessage, queue: string): History {
   const headers = properties.headers ?? {};
   const attempts = Number(headers["x-attempts"]);
@@ -162,13 +178,18 @@ export function historyOf({ fields, properties }: ConsumeMessage, queue: string)
   };
 }
 
+/** A message's id; one without gets its own with its first retry, so that log and dead letter speak of the same. */
+function idOf(properties: MessageProperties): string {
+  return `${properties.messageId ??= crypto.randomUUID()}`;
+}
+
 /** The properties that are set, without the two that hold for one publication only: its TTL and its authenticated user. */
 export function republishable(properties: MessageProperties): Options.Publish {
   const { expiration: _, userId: __, ...rest } = properties;
   return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
 }
 
-/** RabbitMQ routes a message to the keys in these headers too (https://www.rabbitmq.com/docs/sender-selected): once was enough. */
+/** RabbitMQ routes a message to the keys in these headers too (https://www.rabbitmq.com/docs/sender-selected), and has done so already. */
 function withoutCopies(headers: Record<string, unknown> = {}): Record<string, unknown> {
   const { CC: _, BCC: __, ...rest } = headers;
   return rest;

@@ -13,7 +13,7 @@ import { amqpUrlFlag } from "./url.ts";
 import { aborted, pause } from "./wait.ts";
 
 /** The flags of every `send`. */
-export interface SendFlags extends Flags {
+export type SendFlags = {
   /** The broker. */
   amqpUrl: Flag<string>;
   /** File of which every line is a message. */
@@ -24,7 +24,7 @@ export interface SendFlags extends Flags {
   rate: Flag<number>;
   /** Seconds to wait for the broker. */
   timeout: Flag<number>;
-}
+};
 
 /** `--timeout` of tools that do not outlive the broker: seconds. */
 export const timeoutFlag: Flag<number> = numberFlag(
@@ -175,8 +175,9 @@ async function sendLines(
         : "";
       return `${text}; send it with: tail -n +${first}${twice}`;
     }
-    for (const number of numbers) await unsent(failed.get(number)!);
-    for await (const line of input.rest()) await unsent(line);
+    for (const number of numbers) await unsent.write(withEnd(failed.get(number)!));
+    for await (const line of input.rest()) await unsent.write(withEnd(line));
+    await unsent.close(); // only now is all of it written
     return `${text}; it is in '${flags.unsent}', for --file`;
   }
 }
@@ -202,43 +203,49 @@ interface Input {
   size?: number;
 }
 
+/** Tasks of senders may read any file, since the task runner does not know which one `--file` will name; `--file - < FILE` works without. */
 async function openInput(path: string, signal: AbortSignal): Promise<Input> {
   if (path === "-") {
-    return { lines: until(signal, lines(Deno.stdin.readable)), async *rest() {} };
+    return { lines: untilAborted(signal, lines(Deno.stdin.readable)).lines(), async *rest() {} };
   }
   try {
     const file = await Deno.open(path);
     const info = await file.stat();
     if (info.isDirectory) throw new Error("it is a directory");
-    const all = lines(file.readable);
-    return {
-      lines: until(signal, all),
-      rest: () => all,
-      size: info.isFile ? info.size : undefined,
-    };
+    const all = untilAborted(signal, lines(file.readable));
+    return { lines: all.lines(), rest: all.rest, size: info.isFile ? info.size : undefined };
   } catch (error) {
     throw new UsageError(`Cannot read '${path}': ${(error as Error).message}`);
   }
 }
 
-/** Not `for await`, which would end `all` with this. */
-async function* until(signal: AbortSignal, all: AsyncGenerator<Uint8Array>) {
-  const stopped = aborted(signal).then(() => ({ done: true, value: undefined }) as const);
-  while (!signal.aborted) {
-    const { done, value } = await Promise.race([all.next(), stopped]);
-    if (done) return;
-    yield value;
-  }
+/** Not `for await`, which would end `all` with this; a line that is on its way when the signal aborts is the first one that is left. */
+function untilAborted(signal: AbortSignal, all: AsyncGenerator<Uint8Array>) {
+  const stopped = aborted(signal).then(() => undefined);
+  let next: Promise<IteratorResult<Uint8Array>> | undefined;
+  return {
+    async *lines() {
+      while (!signal.aborted) {
+        next ??= all.next();
+        const result = await Promise.race([next, stopped]);
+        if (!result) return;
+        next = undefined;
+        if (result.done) return;
+        yield result.value;
+      }
+    },
+    async *rest() {
+      const result = await next;
+      if (result && !result.done) yield result.value;
+      yield* all;
+    },
+  };
 }
 
-async function openOutput(path: string): Promise<(line: Uint8Array) => Promise<void>> {
+async function openOutput(path: string): Promise<WritableStreamDefaultWriter<Uint8Array>> {
   try {
     const file = await Deno.open(path, { write: true, create: true, truncate: true });
-    const writer = file.writable.getWriter();
-    return async (line) => {
-      await writer.write(line);
-      await writer.write(new Uint8Array([10]));
-    };
+    return file.writable.getWriter();
   } catch (error) {
     const elsewhere = error instanceof Deno.errors.NotCapable;
     const why = elsewhere
@@ -246,4 +253,11 @@ async function openOutput(path: string): Promise<(line: Uint8Array) => Promise<v
       : (error as Error).message;
     throw new UsageError(`Cannot write '${path}': ${why}`);
   }
+}
+
+function withEnd(line: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(line.length + 1);
+  whole.set(line);
+  whole[line.length] = 10;
+  return whole;
 }

@@ -31,8 +31,8 @@ export interface Deliveries {
 const MOST_BYTES = 32 * 2 ** 20;
 
 /**
- * Consumes a queue. When the messages in hand are too large together the consumer is cancelled until half of them are done, and goes on
- * with a prefetch of as many as fit, which is doubled again after ten times as many.
+ * Consumes a queue. When the bodies in hand are larger than {@linkcode MOST_BYTES} together, the consumer is cancelled until they are half
+ * of that. It goes on with a prefetch of as many messages as did fit, which is doubled after every ten times as many.
  */
 export function subscribe(
   hand: Hand,

@@ -38,8 +38,10 @@ export function unique(name: string): string {
 export interface Probe extends AsyncDisposable {
   model: ChannelModel;
   channel: Channel;
-  /** Messages in a queue, ready for delivery. */
+  /** Messages in a queue, ready for delivery; declares it. */
   count(queue: string): Promise<number>;
+  /** The same of a queue that may not exist, or has arguments. */
+  waiting(queue: string): Promise<number>;
   /** Takes a message out of a queue, waiting for it. */
   take(queue: string): Promise<amqplib.GetMessage>;
 }
@@ -58,6 +60,13 @@ export async function connectProbe(
     channel,
     async count(queue) {
       return (await channel.assertQueue(queue, { durable: true })).messageCount;
+    },
+    async waiting(queue) {
+      const asking = await model.createChannel();
+      asking.on("error", () => {}); // 404 closes it
+      const { messageCount } = await asking.checkQueue(queue).catch(() => ({ messageCount: 0 }));
+      await asking.close().catch(() => {});
+      return messageCount;
     },
     take: (queue) =>
       eventually(async () => {
@@ -99,18 +108,32 @@ export interface Cable extends AsyncDisposable {
   cut(down?: "down"): void;
   /** Lets connections through again. */
   plug(): void;
-  /** Holds back what either side sends from now on, as a server that hangs does. */
-  freeze(): void;
+  /**
+   * Holds back what either side sends from now on, as a server that hangs does; `last`: on the latest connection only; `open`: on those of
+   * now, which are half-open then, while whoever connects again gets through.
+   */
+  freeze(which?: "last" | "open"): void;
+  /** Lets what was held back through. */
+  thaw(): void;
 }
 
-/** Puts a cable in front of a server's URL. */
-export function layCable(serverUrl: string): Cable {
+/** What the bytes of one connection go through, from the client to the server. */
+export type Passage = TransformStream<Uint8Array, Uint8Array>;
+
+/**
+ * Puts a cable in front of a server's URL.
+ *
+ * @param passage called for each connection
+ */
+export function layCable(serverUrl: string, passage = () => new TransformStream()): Cable {
   const url = new URL(serverUrl);
   const hostname = url.hostname;
   const port = Number(url.port) || (url.protocol === "mongodb:" ? 27017 : 5672);
   let open = new Set<Deno.Conn>();
   let down = false;
-  let frozen = Promise.resolve();
+  /** Of each connection, what it waits for before it passes anything on. */
+  const gates: { opens?: PromiseWithResolvers<void> }[] = [];
+  let frozen = false;
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   url.host = `127.0.0.1:${(listener.addr as Deno.NetAddr).port}`;
 
@@ -122,14 +145,21 @@ export function layCable(serverUrl: string): Cable {
   })();
   async function relay(near: Deno.Conn) {
     open.add(near);
+    const gate: typeof gates[number] = frozen ? { opens: Promise.withResolvers() } : {};
+    gates.push(gate);
     try {
       const far = await Deno.connect({ hostname, port });
       open.add(far);
-      const thaw = () =>
-        new TransformStream({ transform: (chunk, out) => frozen.then(() => out.enqueue(chunk)) });
+      const pass = () =>
+        new TransformStream<Uint8Array, Uint8Array>({
+          async transform(chunk, out) {
+            await gate.opens?.promise;
+            out.enqueue(chunk);
+          },
+        });
       const ends = [
-        near.readable.pipeThrough(thaw()).pipeTo(far.writable),
-        far.readable.pipeThrough(thaw()).pipeTo(near.writable),
+        near.readable.pipeThrough(pass()).pipeThrough(passage()).pipeTo(far.writable),
+        far.readable.pipeThrough(pass()).pipeTo(near.writable),
       ];
       await Promise.allSettled(ends);
     } catch {
@@ -154,8 +184,18 @@ export function layCable(serverUrl: string): Cable {
     plug() {
       down = false;
     },
-    freeze() {
-      frozen = new Promise(() => {});
+    freeze(which) {
+      for (const gate of which === "last" ? gates.slice(-1) : gates) {
+        gate.opens ??= Promise.withResolvers();
+      }
+      frozen = !which;
+    },
+    thaw() {
+      frozen = false;
+      for (const gate of gates) {
+        gate.opens?.resolve();
+        delete gate.opens;
+      }
     },
     // deno-lint-ignore require-await
     async [Symbol.asyncDispose]() {
@@ -168,6 +208,8 @@ export function layCable(serverUrl: string): Cable {
 /** A tool that runs as a process of its own. */
 export interface Running extends AsyncDisposable {
   readonly pid: number;
+  /** Resolves when it has ended. */
+  readonly status: Promise<Deno.CommandStatus>;
   /** What it has written so far. */
   readonly output: { stdout: string; stderr: string };
   /** Waits until stdout or stderr has a match. */
@@ -254,6 +296,7 @@ export function start(
   }
   return {
     pid: child.pid,
+    status,
     output,
     async seen(pattern) {
       const end = Date.now() + 30_000;

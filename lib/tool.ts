@@ -3,7 +3,7 @@
  * @module
  */
 import { type Flags, parseFlags, type Usage, UsageError, type Values } from "./flags.ts";
-import { createLog, type Log, logFlags, writeError } from "./log.ts";
+import { createLog, type Log, type LogFlags, logFlags, writeError } from "./log.ts";
 import { printable } from "./text.ts";
 import { withoutPassword } from "./url.ts";
 import { waitingFor } from "./wait.ts";
@@ -11,7 +11,7 @@ import { waitingFor } from "./wait.ts";
 /** What a tool's main function gets. */
 export interface Tool<F extends Flags> {
   /** The configuration. */
-  flags: Values<F> & Values<typeof logFlags>;
+  flags: Values<F> & Values<LogFlags>;
   /** The positional arguments. */
   words: string[];
   /** The command that was chosen; `""` when the tool has none. */
@@ -28,17 +28,14 @@ export interface Tool<F extends Flags> {
 
 /** How a tool is run. */
 export interface ToolUsage<F extends Flags> extends Omit<Usage<F>, "name"> {
-  /** Whether the process is not ended but ends as soon as nothing is left to do (false). */
+  /** Whether the process ends by itself, once nothing is left to do, rather than by an exit (false). */
   endsByItself?: boolean;
 }
 
 /** Time that a cancelled tool has to finish what it holds, in milliseconds. */
 const SHUTDOWN_LIMIT = 10_000;
 
-/**
- * Milliseconds within which signals are one: at a terminal Ctrl-C goes to `deno task` and to the tool, and `deno task` passes it on
- * to the tool once more.
- */
+/** Milliseconds within which two signals are one: at a terminal a Ctrl-C reaches the tool twice, directly and by way of `deno task`. */
 const ONE_KEY_PRESS = 200;
 
 /** Longest line at a terminal, in characters: a body may have any length. */
@@ -71,7 +68,7 @@ export async function runTool<F extends Flags>(
     exit(error);
   }
   await written();
-  // What libzmq still has to send it sends when the process ends by itself, and not when it is ended.
+  // libzmq sends what it still holds when the process ends by itself, but not when it exits.
   if (usage.endsByItself) Deno.unrefTimer(setTimeout(() => Deno.exit(0), SHUTDOWN_LIMIT));
   else Deno.exit(0);
 }
@@ -89,7 +86,7 @@ async function run<F extends Flags>(
   const stop = new AbortController();
   const print = printer(stop);
   if ("help" in parsed) return await print(parsed.help.trimEnd());
-  const flags = parsed.flags as Values<F> & Values<typeof logFlags>;
+  const flags = parsed.flags as Values<F> & Values<LogFlags>;
   const log = createLog({ name, level: flags.logLevel, format: flags.logFormat });
   verbose = flags.logLevel === "debug";
   written = log.written;
@@ -104,18 +101,22 @@ async function run<F extends Flags>(
   try {
     await main({ ...parsed, flags, signal: stop.signal, fail, log, print });
   } catch (error) {
-    if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
+    if (!failure && error !== stop.signal.reason) throw error;
   }
   if (failure) throw failure.error;
 }
 
 function printer(stop: AbortController): (line: string) => Promise<void> {
-  const stdout = Deno.stdout.writable.getWriter();
   const encoder = new TextEncoder();
   const terminal = Deno.stdout.isTerminal();
+  let last: Promise<void> = Promise.resolve();
+  async function write(line: string) {
+    let bytes = encoder.encode((terminal ? atTerminal(line) : line) + "\n");
+    while (bytes.length > 0) bytes = bytes.subarray(await Deno.stdout.write(bytes));
+  }
   return async (line) => {
     try {
-      await stdout.write(encoder.encode((terminal ? atTerminal(line) : line) + "\n"));
+      await (last = last.then(() => write(line)));
     } catch (error) {
       // `recv | head -1`: without a reader there is no work left, as with SIGPIPE.
       stop.abort(error);

@@ -15,6 +15,10 @@ export interface Unconfirmed {
   sent: number;
   /** Whether the broker has returned it. */
   unroutable: boolean;
+  /** How many channels the broker has closed while it was unconfirmed on them. */
+  channelErrors: number;
+  /** Publishes it again, after the broker has refused it. */
+  again?: ReturnType<typeof setTimeout>;
   resolve: () => void;
   reject: (error: Error) => void;
 }

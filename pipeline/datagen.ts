@@ -1,15 +1,17 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
 /**
  * Make objects over HTTP, store them and publish OBJECT_CREATED on the exchange ebs. While the broker is away the events wait in the
  * database.
  *
+ * It may read and write everywhere, as `--database` names any file.
+ *
  * Run: `deno task datagen`, then `curl -X POST localhost:8000/api/objects`.
  * @module
  */
-import { amqpUrlFlag, connectBroker, runTool, textFlag } from "@event-sink/lib";
+import { amqpUrlFlag, type Broker, connectBroker, runTool, textFlag } from "@event-sink/lib";
 import { objectApi } from "./datagen/api.ts";
 import { openObjectStore } from "./datagen/object_store.ts";
-import { type Event, messageOf } from "./event.ts";
+import { storedMessage } from "./event.ts";
 import { httpFlags, serve } from "./service/http.ts";
 import { publishOutbox } from "./service/outbox.ts";
 import { declare } from "./topology.ts";
@@ -17,7 +19,7 @@ import { declare } from "./topology.ts";
 await runTool(import.meta, {
   about: "Make objects over HTTP, store them and publish OBJECT_CREATED events.",
   notes:
-    "POST /api/objects[?count=N] with any JSON body or none, GET /api/objects[?limit=N], GET /api/objects/ID, GET /health",
+    "POST /api/objects[?count=N] with any JSON body or none, GET /api/objects[?limit=N][&after=ID], GET /api/objects/ID, GET /health",
   flags: {
     amqpUrl: amqpUrlFlag,
     ...httpFlags(8000),
@@ -26,26 +28,26 @@ await runTool(import.meta, {
       default: "objects.db",
     }),
   },
-}, async ({ flags, log, print, ...tool }) => {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
+}, async ({ flags, signal, fail, log, print }) => {
   using store = openObjectStore(flags.database);
+  let broker: Broker | undefined;
+  const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
 
   async function publish() {
-    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-    await publishOutbox(broker, store.outbox, {
-      messageOf: (event) => messageOf(JSON.parse(event) as Event),
+    await using connection = broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await publishOutbox(connection, store.outbox, {
+      messageOf: storedMessage,
       declare,
       signal,
       log,
     });
   }
-  const publishing = publish().catch((error) => failure.abort(error));
-  await serve(objectApi(store, log), {
+  const publishing = publish().catch(fail);
+  await serve(objectApi({ store, brokerTrouble, http: flags, log }), {
     ...flags,
     signal,
+    log,
     listening: (url) => print(` [*] Listening on ${url}. To exit press CTRL+C`),
   });
   await publishing;
-  if (!tool.signal.aborted) failure.signal.throwIfAborted();
 });

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
 /**
  * Make tasks of every object: consumes OBJECT_CREATED, publishes TASK_CREATED.
  *
@@ -9,12 +9,13 @@ import {
   amqpUrlFlag,
   connectBroker,
   consume,
-  createPublisher,
   deadLetterQueue,
   numberFlag,
+  printable,
   runTool,
 } from "@event-sink/lib";
 import { createEvent, eventOf, messageOf } from "./event.ts";
+import { createPersistentPublisher } from "./service/persistent_publisher.ts";
 import { declare, distributorQueue } from "./topology.ts";
 import { traced, traceparent } from "./trace.ts";
 
@@ -27,7 +28,7 @@ await runTool(import.meta, {
   },
 }, async ({ flags, signal, log, print }) => {
   await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-  await using publisher = await createPublisher(broker, { declare, signal });
+  await using publisher = await createPersistentPublisher(broker, { declare, signal, log });
   await consume(broker, {
     queue: distributorQueue,
     declare,
@@ -38,19 +39,20 @@ await runTool(import.meta, {
     const event = eventOf(message, ["OBJECT_CREATED"]);
     const object = event.data;
     await traced("distribute", event, async () => {
-      const numbers = Array.from({ length: flags.tasks }, (_, index) => index + 1);
-      await Promise.all(numbers.map((number) => {
+      const published: Promise<void>[] = [];
+      for (let number = 1; number <= flags.tasks; number++) {
+        await publisher.room();
         // The same id when the object comes a second time: no task is counted twice.
         const id = `${object.id}.${number}`;
-        const task = { id, object };
-        return publisher.publish(messageOf(createEvent("TASK_CREATED", {
+        published.push(publisher.publish(messageOf(createEvent("TASK_CREATED", {
           id,
           source: "/distributor",
-          data: task,
+          data: { id, object },
           traceparent: traceparent(event),
-        })));
-      }));
+        }))));
+      }
+      await Promise.all(published);
     });
-    await print(` [x] Object ${object.id}: ${flags.tasks} tasks`);
+    await print(` [x] Object ${printable(object.id)}: ${flags.tasks} tasks`);
   });
 });

@@ -2,31 +2,54 @@
  * The events: JSON CloudEvents 1.0 in structured mode (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md).
  * @module
  */
-import { BadMessage, type Message, type Outgoing, textOf } from "@event-sink/lib";
+import { BadMessage, type Message, type Outgoing, printable, textOf } from "@event-sink/lib";
 import * as v from "valibot";
+import { numberText, parseExactly } from "./json.ts";
 import { exchange } from "./topology.ts";
 
+/**
+ * Ids of events are message ids, which AMQP limits to 255 bytes (https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, shortstr); ids of tasks
+ * and events are made of those of objects by adding to them.
+ */
+const idOf = (maxBytes: number) =>
+  v.pipe(
+    v.unknown(),
+    v.transform((value) => numberText(value) ?? value), // other producers number what they make
+    v.string(),
+    v.check((id) => id !== "" && fits(id, maxBytes), `expected 1 to ${maxBytes} bytes`),
+  );
+/** A UTF-16 unit takes three bytes at most, so most ids need not be encoded. */
+const fits = (text: string, bytes: number) =>
+  3 * text.length <= bytes || new TextEncoder().encode(text).length <= bytes;
+const number = v.pipe(
+  v.unknown(),
+  v.transform((value) => Number(numberText(value) ?? NaN)), // Python writes 3.0
+  v.number(),
+);
 const text = v.pipe(v.string(), v.minLength(1));
-/** A string. Other producers use numbers, which become strings. */
-const id = v.pipe(v.union([text, v.number()]), v.transform(String));
+const name = v.pipe(v.string(), v.maxLength(200));
 
-const object = v.object({ id, name: v.string(), content: v.unknown() });
-const task = v.object({ id, object });
+const object = v.object({ id: idOf(200), name, content: v.unknown() });
+const task = v.object({ id: idOf(220), object });
 const processing = v.object({
   task,
-  processor: text,
-  attempt: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  processor: v.pipe(name, v.minLength(1)),
+  attempt: v.pipe(number, v.integer(), v.minValue(1)),
   /** Seconds. */
-  spent: v.pipe(v.number(), v.minValue(0)),
+  spent: v.pipe(number, v.minValue(0)),
   /** Why it failed. */
   reason: v.optional(v.string()),
 });
 
 const attributes = {
   specversion: v.literal("1.0"),
-  id: text,
+  id: idOf(255),
   source: text,
-  time: v.pipe(v.string(), v.isoTimestamp()),
+  time: v.pipe(
+    v.string(),
+    v.isoTimestamp(),
+    v.check((time) => !Number.isNaN(Date.parse(time)), "there is no such date"),
+  ),
   /** https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md */
   traceparent: v.optional(v.string()),
 };
@@ -76,10 +99,19 @@ export function createEvent<T extends EventType>(
 
 /** The message that carries an event; its message id is the event's id. */
 export function messageOf(event: Event): Outgoing {
+  return message(event, JSON.stringify(event));
+}
+
+/** The message that carries an event of which only the JSON is left. */
+export function storedMessage(json: string): Outgoing {
+  return message(JSON.parse(json), json);
+}
+
+function message(event: Pick<Event, "type" | "id" | "time">, body: string): Outgoing {
   return {
     exchange,
     routingKey: routingKeys[event.type],
-    body: JSON.stringify(event),
+    body,
     properties: {
       messageId: event.id,
       contentType: "application/cloudevents+json",
@@ -105,27 +137,35 @@ export function eventOf<T extends EventType>(
   }
   if (event.specversion !== "1.0") {
     throw new BadMessage(
-      `CloudEvents version ${JSON.stringify(event.specversion)} is not supported, only "1.0"`,
+      `CloudEvents version ${quoted(event.specversion)} is not supported, only "1.0"`,
     );
   }
   const type = types.find((known) => known === event.type);
   if (!type) {
-    throw new BadMessage(
-      `event type ${JSON.stringify(event.type)} is not one of ${types.join(", ")}`,
-    );
+    throw new BadMessage(`event type ${quoted(event.type)} is not one of ${types.join(", ")}`);
   }
   const result = v.safeParse(schemas[type], event);
   if (result.success) return result.output as EventOf<T>;
   const [issue] = result.issues;
-  throw new BadMessage(`${type}: ${v.getDotPath(issue) ?? "the event"}: ${issue.message}`);
+  // The issue quotes what it was given.
+  const problem = `${v.getDotPath(issue) ?? "the event"}: ${issue.message}`;
+  throw new BadMessage(`${type}: ${printable(problem, REASON_LIMIT)}`);
+}
+
+/** Characters of a message that its reason may quote: the reason goes into logs and headers. */
+const REASON_LIMIT = 200;
+
+function quoted(value: unknown): string {
+  return printable(JSON.stringify(value), REASON_LIMIT);
 }
 
 function parsed(body: Uint8Array): unknown {
   const text = textOf(body);
   if (text === undefined) throw new BadMessage("the body is not UTF-8 text");
   try {
-    return JSON.parse(text);
+    return parseExactly(text);
   } catch (error) {
-    throw new BadMessage(`the body is not JSON: ${(error as Error).message}`);
+    const problem = (error as Error).message; // which quotes the text
+    throw new BadMessage(`the body is not JSON: ${printable(problem, REASON_LIMIT)}`);
   }
 }

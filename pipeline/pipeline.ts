@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-run
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1 --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-run --allow-read=.
 /**
  * The four services at work: starts them, and the embedded stack where AMQP_URL is not set, makes some objects, and shows what becomes of
  * them until Ctrl-C.
@@ -6,23 +6,16 @@
  * Run: `deno task pipeline`.
  * @module
  */
-import {
-  amqpUrlFlag,
-  numberFlag,
-  pause,
-  type Process,
-  runTool,
-  startDeno,
-  textFlag,
-} from "@event-sink/lib";
+import { amqpUrlFlag, createCrew, numberFlag, pause, runTool, textFlag } from "@event-sink/lib";
 import { resolve } from "node:path";
 import type { Statistics } from "./statistics/store.ts";
 import { createScreen } from "./terminal_view.ts";
 
 const here = new URL("./", import.meta.url);
 
-/** Milliseconds between two readings of the numbers. */
+/** Milliseconds between two readings of the numbers, and that one may take. */
 const INTERVAL = 500;
+const READ_LIMIT = 10_000;
 
 const flags = {
   amqpUrl: { ...amqpUrlFlag, default: "" },
@@ -58,76 +51,56 @@ await runTool(import.meta, {
   about: "Start the four services of the pipeline and show them at work.",
   flags,
 }, async (tool) => {
-  const { flags, print } = tool;
-  await using stack = new AsyncDisposableStack();
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
-  const screen = createScreen(print);
+  const { flags, print, signal } = tool;
+  const screen = createScreen({ print });
+  await using crew = createCrew(tool, (line) => screen.note(line));
+  const start = (task: string, args: string[]) => crew.start(task, args, { cwd: here, env });
 
-  /** Starts a task of deno.json. When it ends before we do, that is a failure. */
-  function start(
-    task: string,
-    args: string[],
-    cwd: URL,
-    env: Record<string, string> = {},
-  ): Process {
-    const process = stack.use(startDeno(["task", task, ...args], {
-      cwd,
-      env,
-      onLine(line, stream) {
-        // `deno task` writes lines of its own; and services that are stopping lose each other, which is no news.
-        const isNews = stream === "stderr" && !/^(Task|Download) /.test(line) && !signal.aborted;
-        if (isNews) screen.note(line);
-      },
-    }));
-    process.ended.then((last) => {
-      failure.abort(new Error(`Cannot go on: ${task} has ended: ${last}`));
-    });
-    return process;
-  }
-
-  const amqpUrl = flags.amqpUrl || await startEmbedded(start, flags.data);
-  const env = { AMQP_URL: amqpUrl };
+  const embedded = flags.amqpUrl
+    ? undefined
+    : await crew.startEmbedded(["--data", resolve(flags.data)]);
+  const env = { AMQP_URL: embedded?.amqpUrl ?? flags.amqpUrl };
   const datagen = start(
     "datagen",
     ["--port", `${flags.port}`, "--database", resolve(flags.objectsDatabase)],
-    here,
-    env,
   );
   const statistics = start(
     "statistics",
     ["--port", `${flags.statisticsPort}`, "--database", resolve(flags.statisticsDatabase)],
-    here,
-    env,
   );
-  start("distributor", [], here, env);
+  start("distributor", []);
   for (let number = 1; number <= flags.processors; number++) {
-    start("processor", ["--work", flags.work, "--name", `processor-${number}`], here, env);
+    start("processor", ["--work", flags.work, "--name", `processor-${number}`]);
   }
   const url = (await datagen.line(" [*] Listening on ")).replace(/\. To exit.*/, "");
   const page = await statistics.line(" [*] The page is at ");
   await print(`Datagen is at ${url}, the live page of the statistics at ${page}
 Numbers in a terminal: watch -n .5 'sqlite3 ${flags.statisticsDatabase} "select * from statistics"'
-More objects:          curl -X POST '${url}/api/objects?count=5'
-To exit press CTRL+C
-`);
+More objects:          curl -X POST '${url}/api/objects?count=5'`);
+  if (embedded) {
+    await print(`Other tools, such as deno task dead-letters, find the broker after:
+export AMQP_URL=${embedded.amqpUrl}`);
+  }
+  await print("To exit press CTRL+C\n");
 
   if (flags.objects > 0) {
     await request(`${url}/api/objects?count=${flags.objects}`, { method: "POST", signal });
   }
   while (!signal.aborted) {
-    await screen.show(await request(`${page}/api/statistics`, { signal }) as Statistics);
+    const statistics = await readStatistics(page).catch((error) => {
+      signal.throwIfAborted();
+      screen.note(`Cannot read the numbers: ${error.message}. Trying again`);
+    });
+    if (statistics) await screen.show(statistics);
     await pause(INTERVAL, signal);
   }
   signal.throwIfAborted();
 });
 
-async function startEmbedded(
-  start: (task: string, args: string[], cwd: URL) => Process,
-  data: string,
-): Promise<string> {
-  const args = ["--amqp-port", "0", "--mongo-port", "0", "--data", resolve(data)];
-  return await start("up", args, new URL("../", here)).line("AMQP_URL=");
+/** The statistics' service may be busy, or short of connections: that ends nothing. */
+async function readStatistics(page: string): Promise<Statistics> {
+  const signal = AbortSignal.timeout(READ_LIMIT);
+  return await request(`${page}/api/statistics`, { signal }) as Statistics;
 }
 
 async function request(url: string, init: RequestInit): Promise<unknown> {

@@ -1,6 +1,8 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read
 /**
  * Work on tasks: consumes TASK_CREATED, publishes TASK_STARTED, TASK_FINISHED and TASK_FAILED. Start more of them to scale.
+ *
+ * It may read everywhere, as `--handler` names any file.
  *
  * Run: `deno task processor`.
  * @module
@@ -9,17 +11,21 @@ import {
   amqpUrlFlag,
   connectBroker,
   consume,
-  createPublisher,
   numberFlag,
+  printable,
   runTool,
   textFlag,
 } from "@event-sink/lib";
-import { type EventOf, eventOf } from "./event.ts";
-import { progressBars } from "./processor/progress.ts";
+import { type EventOf, eventOf, type PipelineObject } from "./event.ts";
+import { progressOfTasks } from "./processor/progress.ts";
 import { reporter } from "./processor/report.ts";
+import { createPersistentPublisher } from "./service/persistent_publisher.ts";
 import { declare, failedQueue, processorQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
 import { loadHandler, parseRange, pretendedWork, withinLimit } from "./processor/work.ts";
+
+/** Characters of a failure's reason that TASK_FAILED tells. */
+const REASON_LIMIT = 1000;
 
 await runTool(import.meta, {
   about:
@@ -57,17 +63,21 @@ await runTool(import.meta, {
       max: 10_000,
       whole: true,
     }),
-    name: textFlag("name of this processor in its events", {
+    name: textFlag("name of this processor in its events, 200 characters at most", {
       default: `processor-${crypto.randomUUID().slice(0, 8)}`,
+      parse(text) {
+        if (text.length >= 1 && text.length <= 200) return text;
+        throw new RangeError(`expected 1 to 200 characters, not ${text.length}`);
+      },
     }),
   },
 }, async ({ flags, signal, log, print }) => {
   const work = flags.handler
     ? await loadHandler(flags.handler)
     : pretendedWork(parseRange(flags.work));
-  const startProgress = await progressBars(flags.concurrency);
+  const startTask = progressOfTasks();
   await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-  await using publisher = await createPublisher(broker, { declare, signal });
+  await using publisher = await createPersistentPublisher(broker, { declare, signal, log });
 
   /** Does the work of a task, and tells of its start and its end. */
   async function processTask(
@@ -77,20 +87,21 @@ await runTool(import.meta, {
   ) {
     const task = event.data;
     const report = reporter(publisher, { event, processor: flags.name, attempt });
+    const progress = startTask(task.id);
     // The work need not wait for its confirm: one channel keeps the order of TASK_STARTED and TASK_FINISHED.
     const announced = report("TASK_STARTED", `${task.id}.started.${attempt}`, 0);
-    const progress = startProgress(task.id);
     try {
-      const working = withinLimit(
-        flags.timeLimit,
-        signal,
-        (signal) => work(task.object, { signal, attempt, progress: progress.update }),
+      await withinLimit(
+        { seconds: flags.timeLimit, signal, announced },
+        (signal) => work(copyOf(task.object), { signal, attempt, progress: progress.update }),
       );
-      await Promise.all([announced, working]);
     } catch (error) {
       // This only tells of it: consume() retries or dead-letters the task, because of the error thrown below.
       if (attempt >= flags.maxAttempts && !signal.aborted) {
-        await report("TASK_FAILED", `${task.id}.failed`, elapsed(), (error as Error).message);
+        // A handler may throw anything.
+        const reason = printable(error instanceof Error ? error.message : `${error}`, REASON_LIMIT);
+        await report("TASK_FAILED", `${task.id}.failed`, elapsed(), reason)
+          .catch((failure) => log.warn(`TASK_FAILED of ${task.id}: ${failure.message}`));
       }
       throw error;
     } finally {
@@ -111,11 +122,22 @@ await runTool(import.meta, {
     const event = eventOf(message, ["TASK_CREATED"]);
     const elapsed = stopwatch();
     await traced("process", event, () => processTask(event, message.attempt, elapsed));
-    await print(` [x] Task ${event.data.id} done in ${elapsed().toFixed(1)} s`);
+    await print(` [x] Task ${printable(event.data.id)} done in ${elapsed().toFixed(1)} s`);
   });
 });
 
-/** Returns the seconds since now, to the millisecond. */
+/**
+ * The object as the work may have it: with plain numbers, where the event has some that JavaScript cannot hold, and changing it changes no
+ * event.
+ */
+function copyOf(object: PipelineObject): PipelineObject {
+  return JSON.parse(JSON.stringify(object));
+}
+
+/**
+ * Returns the seconds since now, to the millisecond, by a clock that nobody sets. In Deno on Linux it goes on while the process is stopped
+ * (SIGSTOP), and stands still while the machine sleeps.
+ */
 function stopwatch(): () => number {
   const started = performance.now();
   return () => Math.round(performance.now() - started) / 1000;

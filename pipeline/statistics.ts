@@ -1,12 +1,13 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
 /**
- * Count what happens in the pipeline, exactly, and show it.
+ * Count what happens in the pipeline, exactly, and show it. It may read and write everywhere, as `--database` names any file.
  *
  * Run: `deno task statistics`, and `watch -n .5 'sqlite3 stats.db "select * from statistics"'`.
  * @module
  */
 import {
   amqpUrlFlag,
+  type Broker,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -15,8 +16,9 @@ import {
 } from "@event-sink/lib";
 import { type Event, eventOf, eventTypes } from "./event.ts";
 import { httpFlags, serve } from "./service/http.ts";
-import { statisticsApi } from "./statistics/api.ts";
-import { openStatisticsStore, type StatisticsStore } from "./statistics/store.ts";
+import { cachedByCost, statisticsApi } from "./statistics/api.ts";
+import { createMetrics } from "./statistics/metrics.ts";
+import { openStatisticsStore } from "./statistics/store.ts";
 import { declare, statisticsQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
 
@@ -29,7 +31,7 @@ await runTool(import.meta, {
 With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   flags: {
     amqpUrl: amqpUrlFlag,
-    host: httpFlags(0).host,
+    ...httpFlags(0),
     port: {
       ...httpFlags(0).port,
       about: "port of the page, 0 for any free one; no page when not given",
@@ -40,15 +42,17 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
       default: "stats.db",
     }),
   },
-}, async ({ flags, log, print, ...tool }) => {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
+}, async ({ flags, signal, fail, log, print }) => {
   using store = openStatisticsStore(flags.database);
-  const addEvent = batched(store);
+  let broker: Broker | undefined;
+  const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
+  const read = cachedByCost(() => store.read());
+  const metrics = createMetrics(read, () => brokerTrouble() === undefined);
+  const addEvent = batched((events) => store.add(events).forEach(metrics.observe));
 
   async function consumeAll() {
-    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
-    await consume(broker, {
+    await using connection = broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await consume(connection, {
       queue: statisticsQueue,
       declare,
       prefetch: 1000,
@@ -59,28 +63,30 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
       return traced("count", event, () => addEvent(event));
     });
   }
-  const consuming = consumeAll().catch((error) => failure.abort(error));
+  const consuming = consumeAll().catch(fail);
   if (flags.port !== undefined) {
-    await serve(statisticsApi(store, signal, log), {
+    const http = { host: flags.host, allowedHost: flags.allowedHost };
+    const api = { store, read, metrics, brokerTrouble, signal, http, log };
+    await serve(statisticsApi(api), {
       host: flags.host,
       port: flags.port,
       signal,
+      log,
       listening: (url) => print(` [*] The page is at ${url}`),
     });
   }
   await consuming;
-  if (!tool.signal.aborted) failure.signal.throwIfAborted();
 });
 
-/** Returns what adds an event to the store, with others in one transaction; resolves when it is stored. */
-function batched(store: StatisticsStore): (event: Event) => Promise<void> {
+/** Returns what hands an event to `add`, together with others; resolves when that has stored them. */
+function batched(add: (events: Event[]) => void): (event: Event) => Promise<void> {
   let events: Event[] = [];
   let stored = Promise.withResolvers<void>();
 
   function write() {
     const { resolve, reject } = stored;
     try {
-      store.add(events);
+      add(events);
       resolve();
     } catch (error) {
       reject(error);

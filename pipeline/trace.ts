@@ -20,10 +20,15 @@ export function traceparent(cause: Traced = {}): string | undefined {
   return carrier.traceparent ?? cause.traceparent;
 }
 
-/** Runs `work`, which handles an event, as a span of the event's trace. */
-export function traced<T>(name: string, event: Traced, work: () => Promise<T>): Promise<T> {
-  const parent = propagation.extract(context.active(), event);
-  return tracer.startActiveSpan(name, { kind: SpanKind.CONSUMER }, parent, async (span) => {
+/** Runs `work`, which handles an event or a request, as a span of its trace. */
+export function traced<T>(
+  name: string,
+  cause: Traced,
+  work: () => Promise<T> | T,
+  kind: SpanKind = SpanKind.CONSUMER,
+): Promise<T> {
+  const parent = propagation.extract(context.active(), cause);
+  return tracer.startActiveSpan(name, { kind }, parent, async (span) => {
     try {
       return await work();
     } catch (error) {

@@ -50,7 +50,7 @@ Deno.test("with OTEL_DENO=true an object's way through all four services is one 
   await eventually(async () => assert.equal((await test.statistics()).tasks.finished, 2));
 
   await eventually(() => {
-    const post = receiver.spans.find(({ service }) => service === "datagen");
+    const post = receiver.spans.find(({ name }) => name === "create objects");
     assert(post);
     const ours = receiver.spans.filter(({ traceId }) => traceId === post.traceId);
     const named = (service: string) => ours.filter((span) => span.service === service);

@@ -5,7 +5,7 @@
 import { isIPv6 } from "node:net";
 import { UsageError } from "@event-sink/lib";
 import * as v from "valibot";
-import { type Curve, isKey } from "./curve.ts";
+import { type Curve, isKey } from "./zmq/curve.ts";
 
 const text = v.pipe(v.string(), v.minLength(1));
 const port = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535));
@@ -51,7 +51,7 @@ const database = v.object({
   database: v.optional(text, "eventreactor"),
   task_collection: v.optional(text, "task_collection"),
 });
-/** `tasks` is this project's own name of the section. */
+/** `tasks` is this project's own name for the section `celery`. */
 const databaseFile = v.object({ celery: v.optional(database), tasks: v.optional(database) });
 const levels = ["debug", "info", "warning", "error"] as const;
 
@@ -102,7 +102,7 @@ export type ZmqFeed = { namespace: string } & v.InferOutput<typeof zmqInput>;
 /** An input of AMQP. */
 export type AmqpFeed = { namespace: string } & v.InferOutput<typeof amqpInput>;
 
-/** Where the journal, the tasks and the results are. */
+/** The database of the journal, the tasks and the results. */
 export interface DatabaseConfig {
   /** MongoDB; undefined where the file does not name one. */
   url: string | undefined;
@@ -111,20 +111,22 @@ export interface DatabaseConfig {
   results: string;
 }
 
-/** What the router is to do. */
+/** The router's configuration. */
 export interface RouterConfig {
-  /** Where events are pushed to, if anywhere. */
+  /** The address of the aggregator, to which events are pushed; undefined without one. */
   pull: string | undefined;
+  /** Inputs of ZeroMQ. */
   zmq: ZmqFeed[];
+  /** Inputs of AMQP. */
   amqp: AmqpFeed[];
-  /** Where events are published. */
+  /** Addresses on which events are published. */
   publish: string[];
   database: DatabaseConfig;
   /** Seconds that the journal keeps events. */
   keep: number | undefined;
   logLevel: typeof levels[number] | undefined;
   curve: Curve | undefined;
-  /** What there is to say of the file. */
+  /** Remarks on the file for the log, such as a key that is ignored. */
   notes: string[];
 }
 
@@ -163,13 +165,13 @@ export function parseConfig(json: string): RouterConfig {
   unknownKeys(input, output, "", notes);
   const address = (c: { listen_address: string; port: number }) =>
     `tcp://${c.listen_address}:${c.port}`;
-  const inputs = feeds.feeders;
+  const { feeders } = feeds;
   return {
     pull: aggregator && address(aggregator.config),
-    zmq: inputs.flatMap(({ namespace, handler, config }) =>
+    zmq: feeders.flatMap(({ namespace, handler, config }) =>
       handler === "ZMQInput" ? { namespace, ...config } : []
     ),
-    amqp: inputs.flatMap(({ namespace, handler, config }) =>
+    amqp: feeders.flatMap(({ namespace, handler, config }) =>
       handler === "AMQPInput" ? { namespace, ...config } : []
     ),
     publish: outputs.map(({ config }) => address(config)),
@@ -211,7 +213,7 @@ function parseJson(json: string): unknown {
   }
 }
 
-/** A feeder that is switched off may be of any kind. */
+/** Takes out the feeders that are switched off: they may be of a kind that is not known here. */
 function withoutDisabled(whole: unknown): { input: unknown; notes: string[] } {
   const input = whole as { feeds?: { feeders?: unknown } } | null;
   const feeders = input?.feeds?.feeders;
@@ -224,7 +226,7 @@ function withoutDisabled(whole: unknown): { input: unknown; notes: string[] } {
   return { input: { ...input, feeds: { ...input!.feeds, feeders: feeders.filter(isOn) } }, notes };
 }
 
-/** Validation leaves out what it does not know. */
+/** Notes the keys that validation has left out, since it does not know them. */
 function unknownKeys(input: unknown, output: unknown, path: string, notes: string[]) {
   if (typeof input !== "object" || input === null) return;
   for (const [name, value] of Object.entries(input)) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { parseConfig, parseDatabase } from "./config.ts";
-import { sampleConfig } from "./testing.ts";
+import { sampleConfig } from "./testing/router.ts";
 
 const sample = () =>
   structuredClone(sampleConfig({

@@ -1,14 +1,25 @@
 /**
- * The database of tasks and results, from flags and configuration file.
+ * Connects to the database that flags and configuration file name.
  * @module
  */
 import type { Db } from "mongodb";
-import { connectMongo, type Flags, mongoUrlFlag, textFlag, type Tool } from "@event-sink/lib";
-import { parseDatabase, readConfig } from "./config.ts";
+import {
+  connectMongo,
+  type Flags,
+  type Log,
+  mongoUrlFlag,
+  nameOf,
+  textFlag,
+  throughOutages,
+  type Tool,
+} from "@event-sink/lib";
+import { type DatabaseConfig, parseDatabase, readConfig } from "./config.ts";
+import { isFinal } from "./mongo_errors.ts";
+import { type Collections, openCollections } from "./queue/collections.ts";
 
 const DEFAULT_FILE = "/etc/event-reactor/config.json";
 
-/** The flags of the tools that use it. */
+/** The flags that name a database. */
 export const databaseFlags = {
   config: textFlag("configuration file; its section 'tasks' or 'celery' names the database", {
     value: "FILE",
@@ -25,17 +36,20 @@ export const databaseFlags = {
 /** A connected database. Dispose it to close the connection. */
 export interface Database extends AsyncDisposable {
   db: Db;
-  /** The collection of the results. */
-  resultsName: string;
+  /** Those of the queue. */
+  collections: Collections;
 }
 
 /**
- * Connects to the database of the configuration, and waits while MongoDB is away.
+ * Connects, and waits while MongoDB is away. The configuration file of the default path need not exist.
  *
- * @throws {UsageError} when the file cannot be used; the default one need not exist
+ * @param timeout seconds to wait for MongoDB; without, for ever
+ * @throws {UsageError} when the file cannot be used
+ * @throws when MongoDB refuses this client, or cannot be reached in time
  */
 export async function openDatabase(
   { flags, signal, log }: Pick<Tool<typeof databaseFlags>, "flags" | "signal" | "log">,
+  timeout?: number,
 ): Promise<Database> {
   const config = await readConfig(flags.config, parseDatabase).catch((error) => {
     if (!(error.cause instanceof Deno.errors.NotFound) || flags.config !== DEFAULT_FILE) {
@@ -44,10 +58,28 @@ export async function openDatabase(
     return parseDatabase("{}");
   });
   const url = flags.mongoUrl || config.url || mongoUrlFlag.default;
-  const mongo = await connectMongo({ url, signal, log });
-  return {
-    db: mongo.client.db(config.name),
-    resultsName: config.results,
-    [Symbol.asyncDispose]: () => mongo[Symbol.asyncDispose](),
-  };
+  if (timeout === undefined) return await open(url, config, { signal, log });
+  const expired = AbortSignal.timeout(timeout * 1000);
+  try {
+    return await open(url, config, { signal: AbortSignal.any([signal, expired]), log });
+  } catch (error) {
+    if (error !== expired.reason) throw error;
+    throw new Error(`Cannot reach ${nameOf(url)} within ${timeout} s; see --mongo-url`);
+  }
+}
+
+async function open(
+  url: string,
+  { name, results }: DatabaseConfig,
+  { signal, log }: { signal: AbortSignal; log: Log },
+): Promise<Database> {
+  await using stack = new AsyncDisposableStack();
+  const mongo = stack.use(await connectMongo({ url, signal, log }));
+  const db = mongo.client.db(name);
+  const collections = await throughOutages(
+    () => openCollections(db, results),
+    { signal, log, isFinal },
+  );
+  const owned = stack.move();
+  return { db, collections, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

@@ -1,7 +1,8 @@
 /**
- * The events: one frame of JSON each, as producers in any language write it.
+ * Events: a JSON text each, as producers in any language write it.
  * @module
  */
+import { Buffer } from "node:buffer";
 
 /** An event as the router publishes it. */
 export interface ReactorEvent {
@@ -9,6 +10,7 @@ export interface ReactorEvent {
   namespace: string;
   /** What has happened, such as `zmq.test`. */
   event_type: string;
+  /** Whatever the producer says of it. */
   payload: unknown;
   /** Seconds since 1970. */
   timestamp: number;
@@ -19,16 +21,20 @@ export interface ReactorEvent {
   [more: string]: unknown;
 }
 
-/** Bytes that an event may have: with its handler's result it has room in one MongoDB document, 16 MiB. */
+/** Bytes that an event may have: with the result of its handler it must fit in one MongoDB document, which has 16 MiB at most. */
 export const MAX_EVENT_BYTES = 8 * 1024 * 1024;
 
-/** How many events `parent_event` may lead back to: beyond that events go round in circles. */
+/** Characters of a namespace or an event type. They stand in a task beside the event, and in lines for people. */
+const MAX_NAME = 1000;
+
+/** How many events `parent_event` may lead back to: with more than that, events go round in circles. */
 const MAX_PARENTS = 16;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** What a feed fills in. */
+/** What an input fills in. */
 export interface EventDefaults {
+  /** Of events that have none. */
   namespace: string;
 }
 
@@ -42,8 +48,10 @@ export function parseEvent(frame: Uint8Array, defaults: EventDefaults): ReactorE
 }
 
 /**
- * The same as text without its last brace, so that the number can follow without another serialisation. A number that it
- * has already, from another journal, is left out.
+ * Reads an event as {@linkcode parseEvent} does, and returns its head: its JSON text without the closing brace. The journal gives the event its
+ * number later, and with {@linkcode eventText} that takes no second `JSON.stringify`.
+ *
+ * A number that the event has already comes from another journal, and is left out.
  *
  * @throws when it is no event, saying why
  */
@@ -51,51 +59,102 @@ export function parseHead(frame: Uint8Array, defaults: EventDefaults): string {
   const { text, event, added, changed } = read(frame, defaults);
   if (changed || event.number !== undefined) {
     const { number: _, ...rest } = event;
-    return JSON.stringify(rest).slice(0, -1);
+    return written(rest).slice(0, -1);
   }
   return text.slice(0, text.lastIndexOf("}")) + added;
 }
 
-/** The whole event of its head. */
+/** An event of the stream as JSON text, with what is needed of it. */
+export interface StreamEvent {
+  namespace: string;
+  event_type: string;
+  /** Its place in the journal; undefined when the router has none. */
+  number: number | undefined;
+  /** The whole event. It is not written anew, which might make it too large for MongoDB: `1e20` would become `100000000000000000000`. */
+  text: string;
+}
+
+/**
+ * Reads an event as {@linkcode parseEvent} does, and keeps its text.
+ *
+ * @throws when it is no event, saying why
+ */
+export function parseStreamEvent(frame: Uint8Array, defaults: EventDefaults): StreamEvent {
+  const { text, event, added, changed } = read(frame, defaults);
+  const { namespace, event_type, number } = event;
+  const completed = changed
+    ? written(event)
+    : added
+    ? `${text.slice(0, text.lastIndexOf("}"))}${added}}`
+    : text;
+  return { namespace, event_type, number, text: completed };
+}
+
+/** The same for an event that comes from the journal. */
+export function storedEvent(text: string): StreamEvent {
+  const { namespace, event_type, number } = JSON.parse(text) as ReactorEvent;
+  return { namespace, event_type, number, text };
+}
+
+/** The text of an event from its head and its number, if it has one. */
 export function eventText(head: string, number: number | undefined): string {
   return number === undefined ? head + "}" : `${head},"number":${number}}`;
 }
 
-function read(frame: Uint8Array, { namespace }: EventDefaults) {
-  if (frame.length > MAX_EVENT_BYTES) {
-    throw new RangeError(
-      `the event is too large: ${frame.length} bytes, at most ${MAX_EVENT_BYTES}`,
-    );
-  }
+/** An event, and what was filled in. */
+interface Read {
+  /** As it came. */
+  text: string;
+  event: ReactorEvent;
+  /** Members that were missing, as JSON text to append to `text`. */
+  added: string;
+  /** Whether a member has another value than in `text`. */
+  changed: boolean;
+}
+
+function read(frame: Uint8Array, { namespace }: EventDefaults): Read {
   const text = decoded(frame);
   const event = parsed(text);
   if (event.event_type === undefined) throw new TypeError("the event has no 'event_type'");
-  if (typeof event.event_type !== "string" || event.event_type === "") {
-    throw new TypeError("'event_type' is not a text, or an empty one");
-  }
-  let added = "";
-  let changed = false;
-  if (event.namespace === undefined) {
-    event.namespace = namespace;
-    added += `,"namespace":${JSON.stringify(namespace)}`;
-  } else if (event.namespace === null) {
-    event.namespace = namespace;
-    changed = true;
-  } else if (typeof event.namespace !== "string" || event.namespace === "") {
-    throw new TypeError("'namespace' is not a text, or an empty one");
-  }
-  if (event.timestamp === undefined) {
-    event.timestamp = Date.now() / 1000;
-    added += `,"timestamp":${event.timestamp}`;
-  } else if (typeof event.timestamp !== "number") {
-    event.timestamp = event.timestamp === null ? Date.now() / 1000 : seconds(event.timestamp);
-    changed = true;
-  }
+  checkText(event, "event_type");
   checkParents(event);
+  const now = Date.now() / 1000;
+  let added = "";
+  if (event.namespace === undefined) added += `,"namespace":${JSON.stringify(namespace)}`;
+  if (event.timestamp === undefined) added += `,"timestamp":${now}`;
+  let changed = event.namespace === null;
+  event.namespace ??= namespace;
+  checkText(event, "namespace");
+  if (event.timestamp === undefined) event.timestamp = now;
+  if (typeof event.timestamp !== "number") {
+    event.timestamp = event.timestamp === null ? now : seconds(event.timestamp);
+    changed = true;
+  }
   return { text, event: event as ReactorEvent, added, changed };
 }
 
+function written(event: Record<string, unknown>): string {
+  const text = JSON.stringify(event);
+  checkSize(Buffer.byteLength(text));
+  return text;
+}
+
+function checkSize(bytes: number): void {
+  if (bytes <= MAX_EVENT_BYTES) return;
+  throw new RangeError(`the event is too large: ${bytes} bytes, at most ${MAX_EVENT_BYTES}`);
+}
+
+function checkText(event: Record<string, unknown>, name: string): void {
+  const value = event[name];
+  if (typeof value !== "string" || value === "") {
+    throw new TypeError(`'${name}' is not a text, or an empty one`);
+  }
+  if (value.length <= MAX_NAME) return;
+  throw new RangeError(`'${name}' has ${value.length} characters, at most ${MAX_NAME}`);
+}
+
 function decoded(frame: Uint8Array): string {
+  checkSize(frame.length);
   try {
     return utf8.decode(frame);
   } catch {
@@ -118,7 +177,7 @@ function parsed(text: string): Record<string, unknown> {
   throw new TypeError(`the event is not a JSON object: it is ${what}`);
 }
 
-/** Notifications of OpenStack have `2024-05-01 10:00:00.000000`, in UTC. */
+/** Reads a date and time; notifications of OpenStack have `2024-05-01 10:00:00.000000`, in UTC. */
 function seconds(timestamp: unknown): number {
   const text = String(timestamp).trim().replace(/^(\d{4}-\d\d-\d\d) /, "$1T");
   const zoned = /(Z|[+-]\d\d:?\d\d)$/i.test(text) ? text : `${text}Z`;

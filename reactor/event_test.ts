@@ -38,6 +38,8 @@ Deno.test("parseEvent() says what is wrong", () => {
     ["{}", /no 'event_type'/],
     ['{"event_type":7}', /'event_type' is not a text/],
     ['{"event_type":"a","namespace":7}', /'namespace' is not a text/],
+    [JSON.stringify({ event_type: "x".repeat(1001) }), /'event_type' has 1001 characters, at most/],
+    [JSON.stringify({ event_type: "a", namespace: "x".repeat(1e6) }), /'namespace' has 1000000/],
     [new Uint8Array(MAX_EVENT_BYTES + 1), /too large/],
     ['{"event_type":"a","parent_event":'.repeat(18) + "1" + "}".repeat(18), /more than 16 parents/],
   ];
@@ -45,6 +47,15 @@ Deno.test("parseEvent() says what is wrong", () => {
     const input = typeof frame === "string" ? bytes(frame) : frame;
     assert.throws(() => parseEvent(input, local), pattern);
   }
+});
+
+Deno.test("parseHead() refuses an event that becomes too large when it is completed", () => {
+  // Numbers such as 1e20 are longer when they are written anew.
+  const payload = `[${Array(1_000_000).fill("1e20").join()}]`;
+  const event = (timestamp: string) =>
+    bytes(`{"event_type":"a","timestamp":${timestamp},"payload":${payload}}`);
+  assert(parseHead(event("1"), local).length < MAX_EVENT_BYTES);
+  assert.throws(() => parseHead(event('"2024-01-01"'), local), /too large/);
 });
 
 Deno.test("parseHead() and a number make the same event as parseEvent()", () => {

@@ -1,14 +1,17 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env=LOG_LEVEL
 /**
  * Fire one event at the router.
  *
  * Run: `deno task fire -e zmq.test -d '{"a":1}'` while a router runs.
+ *
+ * It may read any file, since `--data` and `--key-file` may name any, and ZeroMQ's library is in Deno's cache.
  * @module
  */
 import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { Push, Request } from "zeromq";
-import { connecting, keyFlags, type Refusal, watchHandshake } from "./curve.ts";
+import { curveClientOptions, keyFlags, type Refusal, watchHandshake } from "./zmq/curve.ts";
 import { MAX_EVENT_BYTES } from "./event.ts";
+import { inJson } from "./printable.ts";
 
 await runTool(import.meta, {
   about: "Fire one event at the router, and print it as the router accepted it.",
@@ -57,11 +60,62 @@ await runTool(import.meta, {
     payload,
     timestamp: Date.now() / 1000,
   });
-  const end = Date.now() + timeout * 1000;
-  const keys = await connecting(flags);
-  let refusal: Refusal | undefined;
+  const keys = await curveClientOptions(flags);
+  const router = { uri, timeout, keys, signal };
+  if (flags.zmqType === "REQ") return await print(inJson(await request(event, router)));
+  await push(event, router);
+  await print(` [x] Sent '${inJson(event)}'`);
+});
 
-  /** Not the socket's own timeouts: they crash Deno. */
+/** Where the router is, and how to reach it. */
+interface RouterAddress {
+  uri: string;
+  /** Seconds to wait for it. */
+  timeout: number;
+  keys: Awaited<ReturnType<typeof curveClientOptions>>;
+  signal: AbortSignal;
+}
+
+/** Pushes an event; nobody answers. */
+async function push(event: string, router: RouterAddress): Promise<void> {
+  // With `immediate` nothing is queued before there is a connection, and with `linger` the process ends after the event is sent.
+  const linger = Math.round(router.timeout * 1000);
+  const options = { immediate: true, sendTimeout: 0, linger, ...router.keys };
+  const { socket, until } = connect(() => new Push(options), router);
+  await until(() => socket.writable, "nobody takes events at");
+  await socket.send(event);
+  socket.close();
+}
+
+/** Sends an event, and returns it as the router accepted it. */
+async function request(event: string, router: RouterAddress): Promise<string> {
+  const options = { immediate: true, sendTimeout: 0, receiveTimeout: 0, linger: 0, ...router.keys };
+  const { socket, until } = connect(() => new Request(options), router);
+  await until(() => socket.writable, "nobody takes events at");
+  await socket.send(event);
+  await until(() => socket.readable, "no answer from");
+  const answer = (await socket.receive()).toString();
+  socket.close();
+  const { error } = JSON.parse(answer);
+  if (error !== undefined) throw new Error(`Cannot fire: ${error}`);
+  return answer;
+}
+
+/** Creates a socket and connects it. `until` waits for a condition by looking again and again: the socket's own timeouts crash Deno. */
+function connect<T extends Push | Request>(
+  create: () => T,
+  { uri, timeout, signal }: RouterAddress,
+) {
+  const end = Date.now() + timeout * 1000;
+  let socket: T;
+  let refusal: Refusal | undefined;
+  try {
+    socket = create();
+    watchHandshake(socket, (latest) => refusal = latest);
+    socket.connect(uri);
+  } catch (error) {
+    throw new UsageError(`Cannot use '${uri}': ${(error as Error).message}`);
+  }
   async function until(condition: () => boolean, what: string) {
     while (!condition()) {
       if (refusal && (refusal.final || Date.now() > end)) {
@@ -71,39 +125,10 @@ await runTool(import.meta, {
       signal.throwIfAborted();
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
+    refusal = undefined; // what is refused from now on is another connection
   }
-  const open = <T extends Push | Request>(create: () => T): T => {
-    try {
-      const socket = create();
-      watchHandshake(socket, (latest) => refusal = latest);
-      socket.connect(uri);
-      return socket;
-    } catch (error) {
-      throw new UsageError(`Cannot use '${uri}': ${(error as Error).message}`);
-    }
-  };
-
-  if (flags.zmqType === "PUSH") {
-    // Immediate: nothing is queued before there is a connection. Linger: sent before the process has ended.
-    const linger = Math.round(timeout * 1000);
-    const push = open(() => new Push({ immediate: true, sendTimeout: 0, linger, ...keys }));
-    await until(() => push.writable, "nobody takes events at");
-    await push.send(event);
-    push.close();
-    return await print(` [x] Sent '${event}'`);
-  }
-  const options = { immediate: true, sendTimeout: 0, receiveTimeout: 0, linger: 0, ...keys };
-  const request = open(() => new Request(options));
-  await until(() => request.writable, "nobody takes events at");
-  refusal = undefined;
-  await request.send(event);
-  await until(() => request.readable, "no answer from");
-  const answer = (await request.receive()).toString();
-  request.close();
-  const { error } = JSON.parse(answer);
-  if (error !== undefined) throw new Error(`Cannot fire: ${error}`);
-  await print(answer);
-});
+  return { socket, until };
+}
 
 async function readPayload(data: string): Promise<unknown> {
   if (data === "") return null;

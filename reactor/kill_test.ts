@@ -9,9 +9,9 @@ import {
   startTool,
   unique,
 } from "../lib/testing.ts";
-import type { Result } from "./result.ts";
-import type { Task } from "./task.ts";
-import { freePort, hasPythonZmq, lines, python, sampleConfig } from "./testing.ts";
+import type { Result } from "./queue/result.ts";
+import type { Task } from "./queue/task.ts";
+import { freePort, hasPythonZmq, lines, python, sampleConfig } from "./testing/router.ts";
 
 const EVENTS = 1000;
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env --allow-run --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL* --allow-run --allow-read
 /**
  * The reactor at work: starts router, subscriber and worker with the sample configuration, and the embedded stack where MONGO_URL is not set,
  * fires some events, and shows which handlers ran with which result, until Ctrl-C.
@@ -8,17 +8,23 @@
  */
 import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
+import type { Collection } from "mongodb";
 import {
+  createCrew,
+  type Log,
   mongoUrlFlag,
   pause,
-  type Process,
+  printable,
   runTool,
   startDeno,
   textFlag,
+  throughOutages,
   UsageError,
 } from "@event-sink/lib";
 import { parseConfig } from "./config.ts";
 import { openDatabase } from "./database.ts";
+import { isFinal } from "./mongo_errors.ts";
+import type { Result } from "./queue/result.ts";
 
 const here = new URL("./", import.meta.url);
 const sample = (file: string) => fileURLToPath(new URL(`sample/${file}`, here));
@@ -49,49 +55,35 @@ await runTool(import.meta, {
   about: "Start router, subscriber and worker with a sample configuration and show them at work.",
   notes: "The configuration is in reactor/sample.",
   flags,
-}, async ({ flags, log, print, ...tool }) => {
-  await using stack = new AsyncDisposableStack();
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
-
-  /** Starts a task; its end before ours is a failure. */
-  function start(task: string, args: string[], cwd: URL, env = {}): Process {
-    const process = stack.use(startDeno(["task", task, ...args], {
-      cwd,
-      env,
-      onLine(line, stream) {
-        // Not what `deno task` itself says; and once stopping, the three part from each other: nothing to tell.
-        const told = stream === "stderr" && !/^(Task|Download) /.test(line);
-        if (told && !signal.aborted) print(`${task}: ${line}`).catch(() => {});
-      },
-    }));
-    process.ended.then((last) => {
-      failure.abort(new Error(`Cannot go on: ${task} has ended: ${last}`));
-    });
-    return process;
-  }
+}, async (tool) => {
+  const { flags, log, print, signal } = tool;
+  await using crew = createCrew(tool, (line, task) => {
+    print(`${task}: ${line}`).catch(() => {}); // a closed stdout stops the tool
+  });
+  const start = (task: string, args: string[]) => crew.start(task, args, { cwd: here, env });
 
   const file = resolve(flags.config || sample("config.json"));
   const { publisher, requests } = await readAddresses(file);
-  const mongoUrl = flags.mongoUrl || await startEmbedded(start, flags.data);
+  const mongoUrl = flags.mongoUrl ||
+    (await crew.startEmbedded(["--data", resolve(flags.data)])).mongoUrl;
   const env = { MONGO_URL: mongoUrl };
   const config = ["-c", file];
   const handlers = ["--event-handlers", sample("event-handlers")];
-  const router = start("router", config, here, env);
+  const router = start("router", config);
   await router.line(" [*] Routing events");
   const filters = ["-e", sample("event-handlers.json")];
   const follows = ["--name", "sample", "-u", publisher];
-  const sub = start("sub", [...config, ...handlers, ...filters, ...follows], here, env);
-  const worker = start("worker", [...config, ...handlers], here, env);
+  const sub = start("sub", [...config, ...handlers, ...filters, ...follows]);
+  const worker = start("worker", [...config, ...handlers]);
   await sub.line(" [*] Waiting for events");
   await worker.line(" [*] Waiting for tasks");
 
   const opened = { ...flags, config: file, mongoUrl };
   await using database = await openDatabase({ flags: opened, signal, log });
-  const results = database.db.collection(database.resultsName);
-  const shown = new Set((await results.find().toArray()).map(({ _id }) => `${_id}`));
+  const since = new Date();
   const where = flags.config && ` -u ${requests}`;
   await print(`Router, subscriber and worker are running
+Their tasks and results: export MONGO_URL=${mongoUrl}; deno task --cwd reactor tasks list
 Fire an event from another terminal: deno task fire${where} -e zmq.test -d '{"a":1}'
 To exit press CTRL+C
 `);
@@ -102,15 +94,31 @@ To exit press CTRL+C
     const last = await fire.ended;
     await print(`fired ${last}`);
   }
-  while (!signal.aborted) {
-    for await (const result of results.find({ _id: { $nin: [...shown] as never[] } })) {
-      shown.add(`${result._id}`);
-      await print(oneLine(result));
-    }
+  await showResults(database.collections.results, since, { signal, log, print });
+});
+
+/** Prints each result from a time on, once, until the signal aborts; then throws its reason. */
+async function showResults(
+  results: Collection<Result>,
+  since: Date,
+  { signal, log, print }: {
+    signal: AbortSignal;
+    log: Log;
+    print: (line: string) => Promise<void>;
+  },
+) {
+  const shown = new Set<string>();
+  while (true) {
+    await throughOutages(async () => {
+      const found = results.find({ finished: { $gte: since }, _id: { $nin: [...shown] } });
+      for await (const result of found) {
+        shown.add(result._id);
+        await print(oneLine(result));
+      }
+    }, { signal, log, isFinal });
     await pause(INTERVAL, signal);
   }
-  signal.throwIfAborted();
-});
+}
 
 /** Where the router of this configuration publishes and takes requests, as seen from this machine. */
 async function readAddresses(file: string) {
@@ -125,19 +133,12 @@ async function readAddresses(file: string) {
   }
 }
 
-async function startEmbedded(
-  start: (task: string, args: string[], cwd: URL) => Process,
-  data: string,
-): Promise<string> {
-  const args = ["--amqp-port", "0", "--mongo-port", "0", "--data", resolve(data)];
-  return await start("up", args, new URL("../", here)).line("MONGO_URL=");
-}
-
-function oneLine({ event, driver, handler, status, data, error }: Record<string, unknown>): string {
+function oneLine({ event, driver, handler, status, data, error }: Result): string {
   const { namespace, event_type } = (typeof event === "string" ? JSON.parse(event) : event) as {
     namespace: string;
     event_type: string;
   };
   const outcome = error ?? JSON.stringify(data);
-  return `  ${namespace}:${event_type} -> ${driver} ${handler}: ${status}, ${outcome}`;
+  const line = `${namespace}:${event_type} -> ${driver} ${handler}: ${status}, ${outcome}`;
+  return `  ${printable(line, 1000)}`;
 }

@@ -1,115 +1,130 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Take events from several inputs, number and journal them, and publish them on one stream.
  *
  * Run: `deno task router -c config.json`, then `deno task fire -e zmq.test -d '{"a":1}'` in another terminal.
+ *
+ * It may read any file, since the configuration may be anywhere, and ZeroMQ's library is in Deno's cache.
  * @module
  */
 import {
+  aborted,
   connectBroker,
   connectMongo,
+  type Log,
   runTool,
+  throughOutages,
   type Tool,
   within,
   withoutPassword,
 } from "@event-sink/lib";
-import { Publisher } from "zeromq";
 import { parseConfig, readConfig, type RouterConfig } from "./config.ts";
 import { databaseFlags } from "./database.ts";
-import { feedFromQueue, openInput } from "./inputs.ts";
-import { KEEP_SECONDS, openJournal } from "./journal.ts";
-import { serving } from "./curve.ts";
-import { bind, LINGER } from "./sockets.ts";
-import { startStream, type Stream } from "./stream.ts";
-import { letIn } from "./zap.ts";
+import { type Journal, KEEP_SECONDS, openJournal } from "./journal/journal.ts";
+import { isFinal } from "./mongo_errors.ts";
+import { openOutput } from "./router/output.ts";
+import { feedFromQueue } from "./router/queue_input.ts";
+import { startStream, type Stream } from "./router/stream.ts";
+import { openZmqInput, type ZmqInput } from "./router/zmq_input.ts";
+import { isReachable } from "./zmq/sockets.ts";
+import { startZapHandler } from "./zmq/zap.ts";
 
-/** Longest time that stopping may wait for MongoDB, in milliseconds. */
+/** Milliseconds that stopping may wait for MongoDB. */
 const LAST_WRITE_LIMIT = 8000;
+
+type RouterTool = Tool<typeof databaseFlags>;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
-  notes: "Events of AMQP feeds that cannot be used: queue <queue_name>.dlq",
+  notes: "Dead-letter queue: <queue_name>.dlq, of an AMQP feed, for messages that are no events",
   flags: { ...databaseFlags, config: { ...databaseFlags.config, about: "configuration file" } },
   endsByItself: true,
 }, async (tool) => {
   const config = await readConfig(tool.flags.config, parseConfig);
   if (config.logLevel && tool.flags.logLevel === "info") tool.log.setLevel(config.logLevel);
   config.notes.forEach((note) => tool.log.info(`${tool.flags.config}: ${note}`));
+  warnOfOpenAddresses(config, tool.log);
   await route(config, tool);
 });
 
-async function route(
-  config: RouterConfig,
-  { flags, log, print, ...tool }: Tool<typeof databaseFlags>,
-) {
-  const failure = new AbortController();
-  const signal = AbortSignal.any([tool.signal, failure.signal]);
-  const fail = (error: unknown) => failure.abort(error);
+async function route(config: RouterConfig, { flags, log, print, signal, fail }: RouterTool) {
   await using stack = new AsyncDisposableStack();
+  const close = <T extends { close(): void }>(socket: T) =>
+    stack.adopt(socket, () => socket.close());
   const { curve } = config;
 
   const url = flags.mongoUrl || config.database.url;
-  let journal;
-  if (url) {
-    const mongo = stack.use(await connectMongo({ url, signal, log }));
-    const db = mongo.client.db(config.database.name);
-    const { keep = KEEP_SECONDS } = config;
-    journal = await openJournal(db, { keep, log });
-  }
-
-  const close = <T extends { close(): void }>(socket: T) =>
-    stack.adopt(socket, () => socket.close());
-  if (curve?.clientKeys) close(await letIn(curve.clientKeys, log)).done.catch(fail);
-  const publishers: Publisher[] = [];
+  const journal = url ? await connectJournal(url, config, { stack, signal, log }) : undefined;
+  if (curve?.clientKeys) close(await startZapHandler(curve.clientKeys, log)).done.catch(fail);
+  const outputs = [];
   for (const uri of config.publish) {
-    const publisher = close(
-      new Publisher({ sendHighWaterMark: 100_000, linger: LINGER, ...serving(curve) }),
-    );
-    publishers.push(publisher);
-    await print(` [*] Publishing on ${await bind(publisher, uri)}`);
+    const output = close(await openOutput(uri, curve));
+    outputs.push(output);
+    await print(` [*] Publishing on ${output.endpoint}`);
   }
-  const [only, ...others] = publishers;
-  const publish = others.length === 0
-    ? (text: string) => only!.send(text)
-    : async (text: string) => void await Promise.all(publishers.map((each) => each.send(text)));
-  const stream = startStream(journal, publish, fail);
+  const stream = startStream(journal, outputs, fail);
 
-  const inputs = [];
+  const inputs: ZmqInput[] = [];
   const aggregator = config.pull
     ? [{ namespace: "local", uri: config.pull, type: "PULL" as const }]
     : [];
   for (const feed of [...aggregator, ...config.zmq]) {
-    const input = close(await openInput(feed, { stream, log, curve }));
-    inputs.push(input);
+    const input = close(await openZmqInput(feed, { stream, log, curve }));
     input.done.catch(fail);
+    inputs.push(input);
     await print(` [*] Taking events (${feed.type}) on ${input.endpoint}`);
   }
-  const queues = config.amqp.map(async (feed) => {
-    try {
-      await using broker = await connectBroker({ url: feed.url, signal, log });
-      await feedFromQueue(broker, feed, stream, signal);
-    } catch (error) {
-      if (error !== signal.reason) fail(error);
-    }
-  });
+  const queues = config.amqp.map((feed) =>
+    feedAll(feed, { stream, signal, log }).catch((error) => error === signal.reason || fail(error))
+  );
   for (const { queue_name, url } of config.amqp) {
     await print(` [*] Taking events from queue ${queue_name} of ${withoutPassword(url)}`);
   }
+  const last = journal && await throughOutages(journal.last, { signal, log, isFinal });
   await print(
     journal
-      ? ` [*] Journal in ${withoutPassword(url!)}, last number ${await journal.last()}`
+      ? ` [*] Journal in ${withoutPassword(url!)}, last number ${last}`
       : " [*] No MongoDB is configured: events are neither numbered nor journaled",
   );
   await print(" [*] Routing events. To exit press CTRL+C");
 
-  if (!signal.aborted) {
-    await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-  }
-  const drained = Promise.all([...inputs.map((input) => input.drain()), ...queues]);
-  const written = drained.then(() => stream.idle()).then(() => true);
-  const inTime = await within(LAST_WRITE_LIMIT, written);
-  failure.signal.throwIfAborted();
+  await aborted(signal);
+  const inTime = await within(LAST_WRITE_LIMIT, finish(inputs, queues, stream));
   if (!inTime) throw new Error(`Cannot write to MongoDB: ${loss(stream)}`);
+}
+
+/** Without keys, whoever reaches an address may send events, on which handlers run, and read all of them. */
+function warnOfOpenAddresses({ curve, pull, zmq, publish }: RouterConfig, log: Log) {
+  if (curve) return;
+  const bound = zmq.filter(({ type }) => type !== "SUB").map(({ uri }) => uri);
+  const open = [...pull ? [pull] : [], ...bound, ...publish].filter(isReachable);
+  if (open.length === 0) return;
+  log.warn(`Open to everybody who reaches this machine, without CURVE keys: ${open.join(", ")}`);
+}
+
+async function connectJournal(
+  url: string,
+  { database, keep = KEEP_SECONDS }: RouterConfig,
+  { stack, signal, log }: { stack: AsyncDisposableStack; signal: AbortSignal; log: Log },
+): Promise<Journal> {
+  const mongo = stack.use(await connectMongo({ url, signal, log }));
+  const db = mongo.client.db(database.name);
+  return await throughOutages(() => openJournal(db, { keep, log }), { signal, log, isFinal });
+}
+
+async function feedAll(
+  feed: RouterConfig["amqp"][number],
+  { stream, signal, log }: { stream: Stream; signal: AbortSignal; log: Log },
+) {
+  await using broker = await connectBroker({ url: feed.url, signal, log });
+  await feedFromQueue(broker, feed, stream, signal);
+}
+
+/** Publishes what was taken, and answers what was accepted. */
+async function finish(inputs: ZmqInput[], queues: Promise<unknown>[], stream: Stream) {
+  await Promise.all([...inputs.map((input) => input.drain()), ...queues]);
+  await stream.idle();
+  return true;
 }
 
 /** What becomes of the events in hand when they do not come into the journal. */

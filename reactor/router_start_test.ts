@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { curveKeyPair } from "zeromq";
 import { startTool } from "../lib/testing.ts";
-import { freePort, sampleConfig } from "./testing.ts";
+import { freePort, sampleConfig } from "./testing/router.ts";
 
 type Config = ReturnType<typeof sampleConfig> & Record<string, unknown>;
 
@@ -95,6 +96,30 @@ Deno.test("router names the address that it cannot subscribe to, and ends with 1
   );
   assert.match(stderr, /^Cannot subscribe to tcp:\/\/portless: Invalid argument$/m);
   assert.equal(code, 1);
+});
+
+Deno.test("router warns of addresses that others reach, when it has no keys", async () => {
+  const open = (config: Config) => config;
+  const near = (config: Config) => {
+    config.aggregator.config.listen_address = "127.0.0.1";
+    config.outputs[0]!.config.listen_address = "127.0.0.1";
+    config.feeds.feeders = [
+      {
+        namespace: "n",
+        handler: "ZMQInput",
+        config: { uri: `tcp://localhost:${freePort()}`, type: "REP" },
+      },
+      { namespace: "n", handler: "ZMQInput", config: { uri: "tcp://10.0.0.1:1", type: "SUB" } },
+    ] as never;
+  };
+  const keys = (config: Config) => config.curve = { secret_key: curveKeyPair().secretKey };
+  for (const [change, count] of [[open, 3], [near, 0], [keys, 0]] as const) {
+    await using router = await start(changed(change));
+    await router.seen(/Routing events/);
+    const warned = /\[WRN\].*without CURVE.*: (.*)\n/.exec(router.output.stderr)?.[1] ?? "";
+    assert.equal(warned.split(", ").filter(Boolean).length, count, router.output.stderr);
+    for (const uri of warned.split(", ").filter(Boolean)) assert.match(uri, /^tcp:\/\/\*:\d+$/);
+  }
 });
 
 Deno.test("router ignores what it does not know in its configuration, with a note each", async () => {

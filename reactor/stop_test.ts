@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { MongoClient } from "mongodb";
 import { type Cable, eventually, layCable, type Running, startTool } from "../lib/testing.ts";
-import { hasPythonZmq, push, setup } from "./testing.ts";
-import { alive, setup as setupWorkers } from "./worker_testing.ts";
+import { hasPythonZmq, push, setup } from "./testing/router.ts";
+import { alive, setup as setupWorkers } from "./testing/worker.ts";
 
 const ignore = !await hasPythonZmq();
 

@@ -1,20 +1,32 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Turn events into tasks for the handlers that the filters name.
  *
  * Run: `deno task sub --event-handlers DIR --event-filters FILE`, and at least one `deno task worker`.
+ *
+ * It may read any file, since its flags name files that may be anywhere, and ZeroMQ's library is in Deno's cache.
  * @module
  */
-import { runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
-import { connecting, keyFlags } from "./curve.ts";
+import {
+  runTool,
+  switchFlag,
+  textFlag,
+  throughOutages,
+  type Tool,
+  UsageError,
+} from "@event-sink/lib";
+import { curveClientOptions, keyFlags } from "./zmq/curve.ts";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { parseEvent, type ReactorEvent } from "./event.ts";
-import { explain } from "./explain.ts";
-import { type Filters, readFilters, watchFilters } from "./filters.ts";
-import { follow } from "./follow.ts";
-import { openJournal } from "./journal.ts";
-import { subscribe } from "./subscription.ts";
-import { addTasks, type NewTask, openCollections } from "./task.ts";
+import { parseEvent, type ReactorEvent, type StreamEvent } from "./event.ts";
+import { explain } from "./sub/explain.ts";
+import { type Filters, readFilters, watchFilters } from "./sub/filters.ts";
+import { follow } from "./sub/follow.ts";
+import { openJournal } from "./journal/journal.ts";
+import { subscribe } from "./zmq/subscription.ts";
+import { isFinal } from "./mongo_errors.ts";
+import { inLine } from "./printable.ts";
+import { addTasks } from "./queue/add.ts";
+import type { NewTask } from "./queue/task.ts";
 
 const subFlags = {
   ...databaseFlags,
@@ -47,14 +59,14 @@ await runTool(import.meta, {
 }, async (tool) => {
   if (tool.flags.explain !== "") return await explainEvent(tool);
   const { flags, signal, log, print } = tool;
-  const keys = await connecting(flags);
+  const keys = await curveClientOptions(flags);
   using filters = await watchFilters(flags.eventFilters, log).catch(asUsage);
   await using database = await openDatabase(tool);
-  const { db } = database;
-  const collections = await openCollections(db, database.resultsName);
-  const journal = await openJournal(db);
+  const { db, collections } = database;
+  const outages = { signal, log, isFinal };
+  const journal = await throughOutages(() => openJournal(db), outages);
   const subscribers = db.collection<{ _id: string; number: number; at: Date }>("subscribers");
-  // The socket first: what comes from now on waits in it.
+  // Before the position is read: what comes from now on waits in the socket.
   let onConnect = () => {};
   using subscription = subscribe(flags.publisherUri, {
     keys,
@@ -62,13 +74,14 @@ await runTool(import.meta, {
     signal,
     log,
   });
-  const first = flags.fromStart ? 0 : await journal.last();
-  // Written down at once: what comes while it is away is not for its next start to forget.
-  const known = await subscribers.findOneAndUpdate(
-    { _id: flags.name },
-    { $setOnInsert: { number: first, at: new Date() } },
-    { upsert: true, returnDocument: "after" },
-  );
+  const first = flags.fromStart ? 0 : await throughOutages(journal.last, outages);
+  // A new name is written down at once, so that its next start begins here and fetches what comes while it is away.
+  const known = await throughOutages(() =>
+    subscribers.findOneAndUpdate(
+      { _id: flags.name },
+      { $setOnInsert: { number: first, at: new Date() } },
+      { upsert: true, returnDocument: "after" },
+    ), outages);
   const follower = follow({
     receive: subscription.receive,
     journal,
@@ -92,15 +105,12 @@ await runTool(import.meta, {
   await follower.ended;
 });
 
-/** The same ids for the same event: one that comes twice, after a crash, adds nothing. */
-function tasksOf(event: ReactorEvent, name: string, match: Filters): NewTask[] {
-  const { namespace, event_type } = event;
-  const matches = match(event);
-  if (matches.length === 0) return [];
-  const text = JSON.stringify(event);
-  // Without a journal an event comes once at most, and two that are alike are two.
+/** The tasks for an event. Their ids depend on its number only, so that an event that comes twice, as after a crash, adds no second task. */
+function tasksOf(event: StreamEvent, name: string, match: Filters): NewTask[] {
+  const { namespace, event_type, text } = event;
+  // Without a journal events have no numbers. Each comes once at most then, and two that look alike are two.
   const identity = event.number ?? crypto.randomUUID();
-  return matches.map(({ pattern, index, entry }) => ({
+  return match(event).map(({ pattern, index, entry }) => ({
     _id: `${name} ${identity} ${pattern} ${index}`,
     event: text,
     namespace,
@@ -114,7 +124,7 @@ async function explainEvent({ flags, print }: Tool<typeof subFlags>): Promise<vo
   const match = await readFilters(flags.eventFilters).catch(asUsage);
   const lines = await explain(match(event), flags.eventHandlers);
   const count = lines.length === 1 ? "1 handler" : `${lines.length || "no"} handlers`;
-  await print(`${event.namespace}:${event.event_type} goes to ${count}`);
+  await print(`${inLine(`${event.namespace}:${event.event_type}`)} goes to ${count}`);
   for (const line of lines) await print(`  ${line}`);
 }
 

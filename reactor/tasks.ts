@@ -1,15 +1,19 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-env
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * List, show, retry and purge the tasks of the event handlers and their results.
  *
  * Run: `deno task tasks list --status failed`, `deno task tasks retry --handler mod.f`.
+ *
+ * It may read any file, since the configuration may be anywhere.
  * @module
  */
 import type { Filter } from "mongodb";
 import { numberFlag, runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { type Collections, openCollections, type Task } from "./task.ts";
-import { wakeUp } from "./wake_ups.ts";
+import type { Collections } from "./queue/collections.ts";
+import { inJson, inLine } from "./printable.ts";
+import type { Task } from "./queue/task.ts";
+import { wakeUp } from "./queue/wake_ups.ts";
 
 const statuses = ["pending", "running", "done", "failed"];
 
@@ -28,48 +32,41 @@ const taskFlags = {
   limit: numberFlag("tasks to print at most", { default: 20, min: 1, whole: true }),
   json: switchFlag("print one JSON object a line"),
   yes: switchFlag("purge without asking"),
+  timeout: numberFlag("seconds to wait for MongoDB", { default: 10, min: 0.1, max: 86_400 }),
 };
 
 type Work = Tool<typeof taskFlags> & { collections: Collections };
 
-const commands: Record<string, { run: (work: Work) => Promise<void>; flags: string[] }> = {
-  list: { run: list, flags: ["limit", "json"] },
-  show: { run: show, flags: ["limit", "json"] },
-  retry: { run: retry, flags: [] },
-  purge: { run: purge, flags: ["yes"] },
-};
+const commands = { list, show, retry, purge };
 
 await runTool(import.meta, {
   about: "List, show, retry and purge the tasks of the event handlers and their results.",
-  arguments: "<command>",
-  notes: `Commands:
-  list   a line for each task, the latest first: --limit, --json
-  show   tasks with their events and results: --limit, --json
-  retry  execute tasks anew, with all their attempts: those that failed, or with --status done those that are done
-  purge  remove tasks and their results, asking first, but none that is running: --yes
-
---id, --status, --handler and --event-type choose the tasks. Tasks that are over stay for 48 hours.`,
   flags: taskFlags,
+  commands: {
+    list: { about: "a line for each task, the latest first", flags: ["limit", "json"] },
+    show: { about: "tasks with their events and results", flags: ["limit", "json"] },
+    retry: {
+      about: "execute tasks anew, with all their attempts: those that failed, or with " +
+        "--status done those that are done",
+    },
+    purge: {
+      about: "remove tasks and their results, asking first, but none that is running",
+      flags: ["yes"],
+    },
+  },
+  notes:
+    "--id, --status, --handler and --event-type choose the tasks. Tasks that are over stay for 48 hours.",
 }, async (tool) => {
-  const word = tool.words[0]!;
-  const command = Object.hasOwn(commands, word) ? commands[word] : undefined;
-  if (!command) {
-    throw new UsageError(`Unknown command '${word}': expected ${Object.keys(commands).join(", ")}`);
+  const { command, flags: { status, yes } } = tool;
+  if (command === "retry" && ["pending", "running"].includes(status)) {
+    throw new UsageError(`Cannot retry tasks that are ${status}: they are not over`);
   }
-  for (const name of ["limit", "json", "yes"] as const) {
-    if (tool.flags[name] !== taskFlags[name].default && !command.flags.includes(name)) {
-      throw new UsageError(`'${word}' takes no --${name}; see --help`);
-    }
-  }
-  if (word === "retry" && ["pending", "running"].includes(tool.flags.status)) {
-    throw new UsageError(`Cannot retry tasks that are ${tool.flags.status}: they are not over`);
-  }
-  if (word === "purge" && !tool.flags.yes && !Deno.stdin.isTerminal()) {
+  if (command === "purge" && !yes && !Deno.stdin.isTerminal()) {
     throw new UsageError("Cannot ask whether to purge: standard input is no terminal; give --yes");
   }
-  await using database = await openDatabase(tool);
-  const collections = await openCollections(database.db, database.resultsName);
-  await command.run({ ...tool, collections });
+  await using database = await openDatabase(tool, tool.flags.timeout);
+  const { collections } = database;
+  await commands[command as keyof typeof commands]({ ...tool, collections });
 });
 
 async function list(work: Work): Promise<void> {
@@ -82,12 +79,12 @@ async function list(work: Work): Promise<void> {
     const { driver, handler } = entry;
     if (flags.json) {
       const row = { id: _id, status, attempts, driver, handler, namespace, event_type };
-      await print(JSON.stringify({ ...row, added, error: error ?? null }));
+      await print(inJson(JSON.stringify({ ...row, added, error: error ?? null })));
       continue;
     }
-    const what = `${namespace}:${event_type} -> ${driver} ${handler}`;
-    const why = status !== "done" && error ? `: ${error}` : "";
-    await print(`${added.toISOString()} ${status.padEnd(7)} [${_id}] ${what}${why}`);
+    const what = `${inLine(`${namespace}:${event_type}`)} -> ${driver} ${inLine(handler)}`;
+    const why = status !== "done" && error ? `: ${inLine(error)}` : "";
+    await print(`${added.toISOString()} ${status.padEnd(7)} [${inLine(_id)}] ${what}${why}`);
   }
   await counted(work, filter, shown);
 }
@@ -105,7 +102,8 @@ async function show(work: Work): Promise<void> {
       const { _id, event: _event, ...rest } = result;
       whole.result = rest;
     }
-    await print(JSON.stringify(whole, null, flags.json ? undefined : 2));
+    const json = JSON.stringify(whole, null, flags.json ? undefined : 2);
+    for (const line of json.split("\n")) await print(inJson(line));
   }
   await counted(work, filter, shown);
 }
@@ -141,7 +139,7 @@ async function retry(work: Work): Promise<void> {
   await print(retried === 0 ? "There is nothing to retry" : `${tasksText(retried)} to run again`);
 }
 
-/** Removes no more tasks than it has announced. */
+/** Removes the tasks that it has counted, not those that are added in the meantime. */
 async function purge(work: Work): Promise<void> {
   const { flags, print, signal, collections: { tasks, results } } = work;
   const until = new Date();
@@ -166,7 +164,7 @@ async function purge(work: Work): Promise<void> {
   await print(`Removed ${tasksText(removed)}`);
 }
 
-/** The ids of the tasks that a filter chooses now. */
+/** Yields the ids of the tasks that a filter selects now, in batches. */
 async function* batches({ collections, signal }: Work, filter: Filter<Task>) {
   const found = await collections.tasks.find(filter).project<{ _id: string }>({ _id: 1 }).toArray();
   const ids = found.map(({ _id }) => _id);
@@ -200,9 +198,5 @@ function tasksText(count: number): string {
 
 /** Refuses the empty text of an unset shell variable, which would choose everything. */
 function chosen(about: string, value: string) {
-  const parse = (text: string) => {
-    if (text === "") throw new RangeError(`expected ${value}, not an empty text`);
-    return text;
-  };
-  return textFlag(about, { value, default: "", parse });
+  return textFlag(about, { value, default: "" });
 }

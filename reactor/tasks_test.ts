@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { startTool } from "../lib/testing.ts";
-import { setup as setupWorkers } from "./worker_testing.ts";
+import { layTripwire } from "./testing/tripwire.ts";
+import { setup as setupWorkers } from "./testing/worker.ts";
 
 async function setup() {
   await using stack = new AsyncDisposableStack();
@@ -70,8 +71,8 @@ Deno.test("tasks lists, shows, retries and purges by status, handler and event t
 Deno.test("tasks refuses what it cannot do", async () => {
   await using test = await setup();
   const cases: [string[], number, RegExp][] = [
-    [["lst"], 2, /Unknown command 'lst'/],
-    [["list", "--yes"], 2, /'list' takes no --yes/],
+    [["lst"], 2, /unknown command 'lst'/],
+    [["list", "--yes"], 2, /unknown option '--yes'/],
     [["list", "--status", "odd"], 2, /expected pending, running, done, failed/],
     [["retry", "--status", "running"], 2, /Cannot retry/],
     [["retry", "--id", "x"], 1, /There is no task 'x' that is failed/],
@@ -84,4 +85,27 @@ Deno.test("tasks refuses what it cannot do", async () => {
     assert.match(ended.stderr, message);
     assert.equal(ended.code, code, args.join(" "));
   }
+});
+
+Deno.test("tasks gives up when MongoDB cannot be reached within --timeout, or goes away", async () => {
+  await using test = await setup();
+  const list = (url: string, timeout: string) =>
+    startTool("reactor", "tasks", ["list", "-c", test.config, "--timeout", timeout], {
+      MONGO_URL: url,
+    });
+  const nobody = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = nobody.addr as Deno.NetAddr;
+  nobody.close();
+  await using away = list(`mongodb://u:secret@127.0.0.1:${port}`, "0.5");
+  const { code, stderr } = await away.ended();
+  const last = stderr.trimEnd().split("\n").at(-1)!;
+  assert.match(last, new RegExp(`^Cannot reach mongodb://127.0.0.1:${port} within 0.5 s`));
+  assert.equal(code, 1);
+
+  await using wire = layTripwire(test.mongoUrl, "createIndexes");
+  await using lost = list(wire.url, "3");
+  await wire.tripped;
+  const ended = await lost.ended();
+  assert.match(ended.stderr, /^Cannot reach mongodb:.* within 3 s/m);
+  assert.equal(ended.code, 1);
 });

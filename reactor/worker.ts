@@ -3,16 +3,19 @@
  * Execute the handlers of events: claim tasks, run them, write their results.
  *
  * Run: `deno task worker --event-handlers DIR`, as many of them as the work needs, on as many machines.
+ *
+ * It may run and read anything, and see every variable: what its handlers need stands in event-handlers.json, not here.
  * @module
  */
 import { hostname } from "node:os";
 import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
-import { createDrivers } from "./drivers.ts";
-import { openCollections } from "./task.ts";
-import { taskStore } from "./task_store.ts";
-import { followWakeUps } from "./wake_ups.ts";
-import { type Ended, work } from "./work.ts";
+import { createDrivers } from "./handlers/drivers.ts";
+import type { EndedAttempt } from "./queue/task.ts";
+import { inLine } from "./printable.ts";
+import { followWakeUps } from "./queue/wake_ups.ts";
+import { openWorkerQueue } from "./queue/worker_queue.ts";
+import { runWorker } from "./worker/loop.ts";
 
 await runTool(import.meta, {
   about: "Execute the handlers of events: claim tasks, run them, write their results.",
@@ -58,8 +61,7 @@ A handler of the driver func has the permissions of its entry; those of this pro
     throw new UsageError(`--event-handlers: cannot use '${flags.eventHandlers}': ${error.message}`);
   });
   await using database = await openDatabase(tool);
-  const collections = await openCollections(database.db, database.resultsName);
-  const store = taskStore(collections, {
+  const queue = openWorkerQueue(database.collections, {
     worker: `${hostname()}:${Deno.pid}`,
     lease: flags.lease * 1000,
     maxAttempts: flags.maxAttempts,
@@ -72,15 +74,14 @@ A handler of the driver func has the permissions of its entry; those of this pro
   });
   let printed = print(" [*] Waiting for tasks. To exit press CTRL+C");
   await printed;
-  await work({
-    store,
+  await runWorker({
+    queue,
     drivers,
     concurrency: flags.concurrency,
-    maxAttempts: flags.maxAttempts,
-    lease: flags.lease * 1000,
     follow: (onWake) => followWakeUps(database.db, { onWake, signal, log }),
-    ended: (attempts) => {
-      if (attempts.length > 0) printed = print(attempts.map(line).join("\n")).catch(() => {}); // a closed stdout stops the tool
+    written(attempts) {
+      // A closed stdout stops the tool by itself.
+      if (attempts.length > 0) printed = print(attempts.map(line).join("\n")).catch(() => {});
     },
     signal,
     log,
@@ -88,8 +89,9 @@ A handler of the driver func has the permissions of its entry; those of this pro
   await printed;
 });
 
-function line({ task, outcome: { status, error } }: Ended): string {
+function line({ task, outcome: { status, error } }: EndedAttempt): string {
   const { entry, namespace, event_type, attempts } = task;
-  const why = error === undefined ? "" : ` (attempt ${attempts}: ${error})`;
-  return ` [x] ${entry.driver} ${entry.handler} for ${namespace}:${event_type}: ${status}${why}`;
+  const why = error === undefined ? "" : ` (attempt ${attempts}: ${inLine(error)})`;
+  const what = inLine(`${namespace}:${event_type}`);
+  return ` [x] ${entry.driver} ${inLine(entry.handler)} for ${what}: ${status}${why}`;
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { eventually, startTool } from "../lib/testing.ts";
-import { alive, setup } from "./worker_testing.ts";
+import { alive, setup } from "./testing/worker.ts";
 
 const shell = (handler: string, exclusive = false) => ({ driver: "shell", handler, exclusive });
 const func = (handler: string) => ({ driver: "func", handler });
@@ -176,6 +176,51 @@ export const f = async (e: { payload: Deno.ConnectOptions }) => [
   assert.deepEqual((await test.result(net!)).data, [refused, refused, refused, "net"]);
   assert.deepEqual((await test.result(read!)).data, ["read", refused, refused, refused]);
   assert.match((await test.result(more!)).error!, /Cannot give 'mod.f' its permissions/);
+});
+
+Deno.test("a handler sees PATH, HOME, LANG and the variables of its entry, and no others", async () => {
+  const names = ["PATH", "HOME", "LANG", "MONGO_URL", "TOKEN", "OTHER"];
+  await using test = await setup({
+    "env.sh": `#!/bin/sh\nprintenv | sed -n 's/^\\(${names.join("\\|")}\\)=.*/\\1/p'\n`,
+    "mod.py": `import os\ndef f(event):\n    return [n for n in ${
+      JSON.stringify(names)
+    } if n in os.environ]\n`,
+    "mod.ts": `export const f = () => ${
+      JSON.stringify(names)
+    }.filter((n) => { try { return Deno.env.has(n); } catch { return false; } });`,
+  });
+  await test.worker([], undefined, { LANG: "C.UTF-8", TOKEN: "t", OTHER: "o" });
+  const env = ["TOKEN", "UNSET"];
+  const [sh, py, ts, shToken, pyToken, tsToken] = await test.add([
+    shell("./env.sh"),
+    { driver: "pyfunc", handler: "mod.f" },
+    func("mod.f"),
+    { ...shell("./env.sh"), env },
+    { driver: "pyfunc", handler: "mod.f", env },
+    { ...func("mod.f"), env },
+  ]);
+  const seen = async (id?: string) => {
+    const { data, error } = await test.result(id!);
+    assert.equal(error, null);
+    return (typeof data === "string" ? data.trim().split("\n") : data as string[]).toSorted();
+  };
+  const always = ["HOME", "LANG", "PATH"];
+  assert.deepEqual([await seen(sh), await seen(py), await seen(ts)], [always, always, []]);
+  const more = [...always, "TOKEN"];
+  assert.deepEqual([await seen(shToken), await seen(pyToken)], [more, more]);
+  assert.deepEqual(await seen(tsToken), ["TOKEN"]);
+});
+
+Deno.test("an event that would be too large as a document stands in its result as text", async () => {
+  await using test = await setup({ "mod.ts": "export const f = (e) => e.payload.length;" });
+  await test.worker();
+  // In BSON each of them takes some 13 bytes.
+  const payload = Array(3_000_000).fill(1);
+  const [large] = await test.add([func("mod.f")], payload);
+  const [small] = await test.add([func("mod.f")]);
+  const { status, data, event } = await test.result(large!);
+  assert.deepEqual([status, data, typeof event], ["done", 3_000_000, "string"]);
+  assert.equal((await test.result(small!)).status, "done");
 });
 
 Deno.test("worker cuts huge output with a note", async () => {

@@ -5,8 +5,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { GetMessage, Options } from "amqplib";
-import { connectBroker, consume, type Message } from "@event-sink/lib";
-import { createLog } from "../../lib/log.ts";
+import { connectBroker, consume, createLog, type Message } from "@event-sink/lib";
 import {
   connectProbe,
   eventually,

@@ -1,51 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  connectProbe,
-  eventually,
-  layCable,
-  root,
-  start,
-  startServers,
-  startTool,
-  unique,
-} from "../../lib/testing.ts";
-
-const folder = "consumers/echo";
-
-async function setup() {
-  await using stack = new AsyncDisposableStack();
-  const servers = stack.use(await startServers());
-  const cable = stack.use(layCable(servers.amqpUrl));
-  const queue = unique("echo");
-  const probe = stack.use(await connectProbe(servers.amqpUrl, { queues: [queue] }));
-  const env = { AMQP_URL: cable.url };
-  const owned = stack.move();
-  return {
-    amqpUrl: servers.amqpUrl,
-    cable,
-    queue,
-    probe,
-    recv: (...args: string[]) =>
-      owned.use(startTool(folder, "recv", ["--queue", queue, ...args], env)),
-    send: (...args: string[]) => owned.use(startTool(folder, "send", args, env)),
-    tool: (task: string, args: string[], env: Record<string, string>) =>
-      owned.use(startTool(folder, task, args, env)),
-    /** Binds the test's queue without a recv. */
-    async bind() {
-      await probe.channel.assertQueue(queue, { durable: true });
-      await probe.channel.assertExchange("clowder.metrics", "fanout", { durable: true });
-      await probe.channel.bindQueue(queue, "clowder.metrics", "");
-    },
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
-}
-
-/** Other tests publish to the same exchange, so a test looks for its own words. */
-function event(): string {
-  return `event ${crypto.randomUUID()}`;
-}
-
-const ready = /^ \[\*\] Waiting for messages\. To exit press CTRL\+C$/m;
+import { eventually, root, start } from "../../lib/testing.ts";
+import { event, folder, ready, setup } from "./testing.ts";
 
 Deno.test("send and recv show the tutorial's lines, and Ctrl-C ends recv with 0", async () => {
   await using test = await setup();
@@ -57,12 +12,6 @@ Deno.test("send and recv show the tutorial's lines, and Ctrl-C ends recv with 0"
   await recv.seen(new RegExp(` \\[x\\] Received '${text}'\n \\[x\\] Done\n`));
   recv.kill("SIGINT");
   assert.equal((await recv.ended()).code, 0);
-});
-
-Deno.test("send takes what follows -- as the message, and Hello World! when there is none", async () => {
-  await using test = await setup();
-  assert.equal((await test.send("--", "--help").ended()).stdout, " [x] Sent '--help'\n");
-  assert.equal((await test.send().ended()).stdout, " [x] Sent 'Hello World!'\n");
 });
 
 Deno.test("recv works a second per dot, and gives the message back at Ctrl-C", async () => {
@@ -182,15 +131,6 @@ Deno.test("recv goes on by itself after the broker was away", async () => {
   await recv.seen(new RegExp(`Received '${text}'`));
 });
 
-Deno.test("send gives up after --timeout with 1", async () => {
-  await using test = await setup();
-  test.cable.cut("down");
-  const { code, stdout, stderr } = await test.send("--timeout", "0.5", "x").ended();
-  assert.equal(code, 1);
-  assert.equal(stdout, "");
-  assert.match(stderr, /\(tried within 0\.5 s\); start a broker with: deno task up\n$/);
-});
-
 Deno.test("what cannot succeed is one clear line and the right exit code, without a password", async (t) => {
   await using test = await setup();
   const url = (change: (url: URL) => void) => {
@@ -305,100 +245,6 @@ Deno.test("a queue deleted under recv is declared again, saying so", async () =>
   });
 });
 
-Deno.test("send --file sends every line of a file or of standard input, whatever its length", async () => {
-  await using test = await setup();
-  const recv = test.recv("--work", "0");
-  await recv.seen(ready);
-  const mark = event();
-  const long = "y".repeat(10 * 2 ** 20);
-  const path = await Deno.makeTempFile();
-  await Deno.writeTextFile(path, `${mark} 1\r\n${mark} {"a":1}\n\n${mark} ${long}\n${mark} last`);
-  const file = await test.send("--file", path).ended();
-  await Deno.remove(path);
-  assert.match(file.stdout, /^ \[x\] Sent 5 messages in [\d.]+ s \(\d+\/s\)\n$/);
-  await recv.seen(new RegExp(`Received '${mark} last'`));
-  for (const text of [`${mark} 1`, `${mark} {"a":1}`, "", `${mark} ${long}`]) {
-    assert(recv.output.stdout.includes(` [x] Received '${text}'\n`), text.slice(0, 80));
-  }
-
-  const piped = test.send("--file", "-");
-  await piped.input(`${mark} piped`);
-  assert.match((await piped.ended()).stdout, /Sent 1 message in/);
-  await recv.seen(new RegExp(`Received '${mark} piped'`));
-});
-
-Deno.test("send --file refuses what it cannot read, and words beside a file, with 2", async () => {
-  await using test = await setup();
-  for (
-    const args of [["--file", "/no/such"], ["--file", "/tmp"], ["--file", "deno.json", "word"]]
-  ) {
-    const { code, stderr } = await test.send(...args).ended();
-    assert.equal(code, 2);
-    assert.match(stderr, /^(Cannot read '\/\S+': .*|--file and words: .*)\n$/);
-  }
-});
-
-Deno.test("send --file names the lines that were not sent when the broker goes away for good", async () => {
-  await using test = await setup();
-  await test.bind();
-  const send = test.send("--file", "-", "--timeout", "1");
-  // Without an end of the input there is a line to send after the cut.
-  const writer = send.openInput();
-  await writer.write(new TextEncoder().encode("1\n2\n3\n4\n"));
-  const mine = (text: string) => async () => {
-    // Other tests' events come this way too.
-    assert.equal((await test.probe.take(test.queue)).content.toString(), text);
-  };
-  for (const text of ["1", "2", "3", "4"]) await eventually(mine(text));
-  test.cable.cut("down");
-  await writer.write(new TextEncoder().encode("5\n6\n"));
-  const { code, stdout, stderr } = await send.ended();
-  assert.equal(code, 1);
-  // A confirm that the cut has swallowed makes a line count as not sent, though the queue has it: at least once.
-  const sent = Number(/Sent (\d) messages? in/.exec(stdout)![1]);
-  assert(sent <= 4, stdout);
-  assert(
-    stderr.endsWith(
-      `Cannot publish: no confirm within 1 s (there is no connection). Not sent: lines ${
-        sent + 1
-      } to 6, ` +
-        `and what comes after line 6; send it with: tail -n +${sent + 1} ` +
-        "(those that were sent come twice; --unsent FILE avoids that)\n",
-    ),
-    stderr,
-  );
-});
-
-Deno.test("send --file survives a broker that goes away in the middle: what it reports as sent has arrived", async () => {
-  await using test = await setup();
-  await test.bind();
-  const mark = event();
-  const send = test.send("--file", "-");
-  const input = send.input(Array.from({ length: 100_000 }, (_, n) => `${mark} ${n}\n`).join(""));
-  await eventually(async () => assert(await test.probe.count(test.queue) > 10_000));
-  test.cable.cut("down");
-  await send.seen(/Reconnecting/);
-  test.cable.plug();
-  await input;
-  const { code, stdout } = await send.ended();
-  assert.equal(code, 0);
-  assert.match(stdout, /Sent 100000 messages/);
-  const arrived = new Set<string>();
-  await test.probe.channel.consume(test.queue, (message) => {
-    const text = message?.content.toString() ?? ""; // null: the end deletes the queue
-    if (text.startsWith(mark)) arrived.add(text);
-  }, { noAck: true });
-  await eventually(() => assert.equal(arrived.size, 100_000));
-});
-
-Deno.test("send --rate holds to the rate", async () => {
-  await using test = await setup();
-  const send = test.send("--file", "-", "--rate", "50");
-  await send.input("x\n".repeat(26));
-  const [, seconds] = /in ([\d.]+) s/.exec((await send.ended()).stdout)!;
-  assert(Number(seconds) >= 0.5, `${seconds} s for 26 messages`);
-});
-
 Deno.test("the root's recv and send are the echo consumer's", async () => {
   const { tasks } = JSON.parse(await Deno.readTextFile("deno.json"));
   const own = JSON.parse(await Deno.readTextFile(`${folder}/deno.json`)).tasks;
@@ -407,4 +253,52 @@ Deno.test("the root's recv and send are the echo consumer's", async () => {
   }
   const { code } = await start(["task", "recv", "--help"]).ended();
   assert.equal(code, 0);
+});
+
+Deno.test("control characters of a message neither reach the terminal nor begin a line", async () => {
+  await using test = await setup();
+  const recv = test.recv("--work", "0");
+  await recv.seen(ready);
+  const mark = event();
+  await test.send(`${mark}\x1b[2J\n [x] Done\u202e`).ended();
+  const [line] = await recv.seen(new RegExp(`^.*${mark}.*$`, "m"));
+  assert.equal(line, ` [x] Received '${mark}\\x1b[2J\\n [x] Done\\u202e'`);
+});
+
+Deno.test("colour is for terminals, and not with NO_COLOR", async () => {
+  await using test = await setup();
+  const command = `${Deno.execPath()} task -q recv --queue ${test.queue} --work 0`;
+  for (const [env, coloured] of [[{ NO_COLOR: "" }, true], [{ NO_COLOR: "1" }, false]] as const) {
+    await using recv = start(["-qefc", command, "/dev/null"], {
+      command: "script",
+      cwd: `${root}${folder}`,
+      env: { AMQP_URL: test.amqpUrl, ...env },
+    });
+    await recv.seen(/Waiting for messages/);
+    assert.equal(recv.output.stdout.includes("\x1b[36m [*]\x1b[0m Waiting"), coloured);
+  }
+});
+
+Deno.test("a message that ends its consumer each time is dead-lettered, and the one behind it is handled", async () => {
+  await using test = await setup();
+  await test.bind();
+  const deadly = event() + ".";
+  await test.send(deadly).ended();
+  for (let kills = 0; kills < 20; kills++) {
+    await using recv = test.recv("--work", "60");
+    await recv.seen(ready);
+    const dead = recv.seen(/is now in/).then(() => true, () => false);
+    const [what] = await recv.seen(new RegExp(`Received '${deadly}'|is now in`));
+    recv.kill("SIGKILL");
+    await dead;
+    if (what === "is now in") break;
+  }
+  const letter = await test.probe.take(`${test.queue}.dlq`);
+  assert.equal(letter.content.toString(), deadly);
+  const reason = `${letter.properties.headers?.["x-reason"]}`;
+  assert.match(reason, /^it came back unacknowledged 15 times: /);
+  const recv = test.recv("--work", "0");
+  const next = event();
+  await test.send(next).ended();
+  await recv.seen(new RegExp(`Received '${next}'\n \\[x\\] Done`));
 });

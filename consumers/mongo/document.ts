@@ -44,7 +44,7 @@ export function documentOf(
   if (routingKey !== "") document.routingKey = routingKey;
   if (Object.keys(headers).length > 0) document.headers = headers;
   if (timestamp !== undefined) document.publishedAt = new Date(Number(timestamp) * 1000);
-  // The driver's own words for it speak of a buffer's offset. Text and parsed event make a document a few times the body at most.
+  // Checked here, as the driver's error speaks of a buffer's offset; and for large bodies only, as a document is at most a few times its body.
   if (body.length > SIZE_LIMIT / 8) {
     const size = calculateObjectSize(document);
     if (size > SIZE_LIMIT) {

@@ -7,6 +7,7 @@
 /** Error code of each name used by this store. */
 export const CODES = {
   InternalError: 1,
+  OutOfDiskSpace: 14031,
   BadValue: 2,
   Unauthorized: 13,
   FailedToParse: 9,
@@ -59,6 +60,7 @@ export const CODES = {
   APIVersionError: 322,
   MechanismUnavailable: 334,
   UnsupportedOpQueryCommand: 352,
+  QueryExceededMemoryLimitNoDiskUseAllowed: 292,
   DuplicateKey: 11000,
   BSONObjectTooLarge: 10334,
   Location15947: 15947,
@@ -103,6 +105,17 @@ export const CODES = {
   Location51198: 51198,
   Location51183: 51183,
   MergeStageNoMatchingDocument: 13113,
+  Location31022: 31022,
+  Location31023: 31023,
+  Location31024: 31024,
+  Location51103: 51103,
+  Location51104: 51104,
+  Location51105: 51105,
+  Location51106: 51106,
+  Location51107: 51107,
+  Location51111: 51111,
+  Location51151: 51151,
+  Location51156: 51156,
   Location51108: 51108,
   Location17276: 17276,
   Location51246: 51246,
@@ -132,6 +145,27 @@ export class CommandError extends Error {
   }
 }
 
+/**
+ * The data could not be read or written. Whatever was written in the same transaction is rolled back, other
+ * commands' writes too, and none of it is acknowledged.
+ */
+export class StorageError extends Error {
+  /** The server's name of the error. */
+  readonly codeName: CodeName;
+
+  /** @param cause the error of SQLite, or the fault because of which a transaction was given up */
+  constructor(cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const full = why.includes("disk is full"); // SQLITE_FULL; not every error of it carries its number
+    super(
+      full ? "The disk is full: nothing of this write is stored" : `Cannot access the data: ${why}`,
+      { cause },
+    );
+    this.name = "StorageError";
+    this.codeName = full ? "OutOfDiskSpace" : "InternalError";
+  }
+}
+
 /** The fields of an error answer, whatever was thrown. */
 export function errorFields(error: unknown): {
   code: number;
@@ -142,6 +176,10 @@ export function errorFields(error: unknown): {
   if (error instanceof CommandError) {
     const { code, codeName, message, extra } = error;
     return { code, codeName, errmsg: message, extra };
+  }
+  if (error instanceof StorageError) {
+    const { codeName, message } = error;
+    return { code: CODES[codeName], codeName, errmsg: message, extra: {} };
   }
   if (error instanceof RangeError && error.message.includes("call stack")) {
     return { code: CODES.Overflow, codeName: "Overflow", errmsg: "Nested too deeply", extra: {} };

@@ -10,9 +10,9 @@
 import type { Services } from "./commands/context.ts";
 import { Cursors } from "./commands/cursors.ts";
 import { Sessions } from "./commands/sessions.ts";
-import { type Credentials, deriveCredentials, Login } from "./server/auth.ts";
-import { serveConnection } from "./server/connection.ts";
+import { Listener, type ListenerOptions } from "./server/listener.ts";
 import { Catalog } from "./storage/catalog.ts";
+import { startReclaiming } from "./storage/free_space.ts";
 import { startSweeps } from "./storage/ttl.ts";
 
 /** How a store is started. */
@@ -33,8 +33,18 @@ export interface StoreOptions {
   cursorTimeout?: number;
   /** Most cursors open at a time. Default 10,000. */
   maxCursors?: number;
-  /** Most connections at a time; further ones are closed. Default 1,000. */
+  /**
+   * Most connections at a time. A further one takes the place of the oldest that has sent no command or, where there is
+   * a password, has not logged in; it is closed when there is none. Default 1,000.
+   */
   maxConnections?: number;
+  /** Milliseconds that a client has to send its first command. Default 10,000, as the broker. */
+  handshakeTimeout?: number;
+  /**
+   * Most bytes that all connections together hold of messages that have not come whole and of answers that are not read;
+   * a connection that would hold more is closed. Default 512 MiB.
+   */
+  maxHeldBytes?: number;
 }
 
 /** A running store. Disposing of it closes its connections and commits what is open. */
@@ -54,94 +64,65 @@ const LOOPBACK = /^(127(\.\d{1,3}){3}|localhost|::1)$/;
  *   be opened
  */
 export async function startStore(options: StoreOptions = {}): Promise<Store> {
-  const { hostname = "127.0.0.1", port = 27017, maxConnections = 1000 } = options;
-  const { username = "admin", password } = options;
+  const { hostname = "127.0.0.1", port = 27017, username = "admin", password } = options;
   if (!LOOPBACK.test(hostname) && !password) {
     throw new Error(
       `Cannot listen on ${hostname}:${port}: an address that other machines reach needs a password`,
     );
   }
-  const credentials = password ? deriveCredentials(username, password) : undefined;
+  const login = password ? await logins(username, password) : undefined;
   const catalog = new Catalog(options.file);
-  let listener: Deno.TcpListener;
+  let socket: Deno.TcpListener;
   try {
-    listener = Deno.listen({ hostname, port });
+    socket = Deno.listen({ hostname, port });
   } catch (error) {
     catalog.engine.close();
     throw new Error(`Cannot listen on ${hostname}:${port}: ${(error as Error).message}`, {
       cause: error,
     });
   }
-  const open = new Map<Deno.Conn, Promise<void>>();
+  const listener = new Listener(socket, {
+    login,
+    maxConnections: options.maxConnections ?? 1000,
+    handshakeTimeout: options.handshakeTimeout ?? 10_000,
+    maxHeldBytes: options.maxHeldBytes ?? 512 * 1024 * 1024,
+  });
+  return serve(catalog, listener, socket.addr.port, options);
+}
+
+/** Loaded only where there is a password: cryptography takes as long to load as all the rest. */
+async function logins(username: string, password: string): Promise<ListenerOptions["login"]> {
+  const { deriveCredentials, Login } = await import("./server/auth.ts");
+  const credentials = deriveCredentials(username, password);
+  return (delays, address) => new Login(credentials, delays, address);
+}
+
+function serve(catalog: Catalog, listener: Listener, port: number, options: StoreOptions): Store {
   const services: Services = {
     catalog,
     cursors: new Cursors(options.cursorTimeout ?? 600_000, options.maxCursors ?? 10_000),
     sessions: new Sessions(),
     startedAt: Date.now(),
-    connections: () => open.size,
-    port: () => listener.addr.port,
+    connections: () => listener.connections,
+    port: () => port,
   };
-  const accepting = accept(listener, services, open, maxConnections, credentials);
-  const { sweepInterval = 60_000 } = options;
-  const stopSweeps = startSweeps(catalog, sweepInterval, () => {
+  listener.start(services);
+  const stopSweeps = startSweeps(catalog, options.sweepInterval ?? 60_000, () => {
     services.cursors.sweep();
     services.sessions.sweep();
   });
+  const stopReclaiming = startReclaiming(catalog.engine);
   let closed: Promise<void> | undefined;
   const close = async () => {
     stopSweeps();
+    stopReclaiming();
     services.cursors.close();
-    listener.close();
-    await accepting;
-    for (const conn of open.keys()) {
-      try {
-        conn.close();
-      } catch { /* it ended by itself */ }
-    }
-    await Promise.all(open.values());
+    await listener.stop();
     catalog.engine.close();
   };
-  const actual = listener.addr.port;
-  return await Promise.resolve({
-    port: actual,
-    url: `mongodb://localhost:${actual}`,
+  return {
+    port,
+    url: `mongodb://localhost:${port}`,
     [Symbol.asyncDispose]: () => closed ??= close(),
-  });
-}
-
-async function accept(
-  listener: Deno.TcpListener,
-  services: Services,
-  open: Map<Deno.Conn, Promise<void>>,
-  maxConnections: number,
-  credentials: Credentials | undefined,
-): Promise<void> {
-  for (let id = 1;; id++) {
-    let conn: Deno.TcpConn;
-    try {
-      conn = await listener.accept();
-    } catch (error) {
-      if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
-        return;
-      }
-      // Out of file descriptors, or the client was gone already: the next one may fare better.
-      await new Promise((resolve) => setTimeout(resolve, 10));
-      continue;
-    }
-    if (open.size >= maxConnections) {
-      conn.close();
-      continue;
-    }
-    try {
-      conn.setNoDelay(true);
-    } catch { /* it was reset before it was served */ }
-    const { hostname, port } = conn.remoteAddr;
-    const served = serveConnection(conn, services, {
-      id,
-      client: `${hostname}:${port}`,
-      login: credentials && new Login(credentials),
-    });
-    open.set(conn, served);
-    served.finally(() => open.delete(conn));
-  }
+  };
 }

@@ -36,21 +36,15 @@ Deno.test("an idle cursor is closed after its time, unless it asked to stay", as
   await client.close();
 });
 
-Deno.test("cursors and connections beyond the limits are refused, those within go on", async () => {
-  await using store = await startStore({ port: 0, maxCursors: 2, maxConnections: 8 });
-  const client = new MongoClient(store.url, { maxPoolSize: 2 });
+Deno.test("cursors beyond the limit are refused, those within go on", async () => {
+  await using store = await startStore({ port: 0, maxCursors: 2 });
+  const client = new MongoClient(store.url);
   const db = client.db("d");
   await db.collection("c").insertMany([{}, {}, {}]);
   await db.command({ find: "c", batchSize: 1 });
   await db.command({ find: "c", batchSize: 1 });
   await assert.rejects(db.command({ find: "c", batchSize: 1 }), { code: 146 });
-  const conns = await Promise.all(
-    Array.from({ length: 10 }, () => Deno.connect({ hostname: "127.0.0.1", port: store.port })),
-  );
-  const last = await conns.at(-1)!.read(new Uint8Array(1)).catch(() => null);
-  assert.equal(last, null);
   assert.equal(await db.collection("c").countDocuments(), 3);
-  for (const conn of conns) conn.close();
   await client.close();
 });
 

@@ -2,77 +2,163 @@
  * Datagen's HTTP interface.
  * @module
  */
-import type { Log } from "@event-sink/lib";
+import { type Log, printable } from "@event-sink/lib";
+import { SpanKind } from "@opentelemetry/api";
 import type { Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
+import { HTTPException } from "hono/http-exception";
 import { createEvent, type PipelineObject } from "../event.ts";
-import { createApp } from "../service/http.ts";
+import { parseExactly } from "../json.ts";
+import { readBody } from "../service/body.ts";
+import { createApp, type HttpConfiguration } from "../service/http.ts";
+import { type Traced, traced, traceparent } from "../trace.ts";
 import type { ObjectStore } from "./object_store.ts";
-import { traceparent } from "../trace.ts";
 
+const MIB = 2 ** 20;
 /** Largest body, in bytes. It is small because every event about an object carries its content. */
-const BODY_LIMIT = 2 ** 20;
+const BODY_LIMIT = MIB;
 /** Most objects that one request may make. */
 const COUNT_LIMIT = 10_000;
-/** Most objects that one request may list. */
+/** Most bytes of content that one request may make: they are stored in one transaction, which everybody else waits for. */
+const TOTAL_LIMIT = 16 * MIB;
+/** Most objects that one answer lists, and bytes of content after which no further one is added. */
 const LIST_LIMIT = 1000;
+const LIST_BYTES = 8 * MIB;
 
-/** The routes. Errors that are not the client's are logged. */
-export function objectApi(store: ObjectStore, log: Log): Hono {
-  const app = createApp(log);
+/** What the interface needs. */
+export interface ObjectApi {
+  /** Keeps the objects. */
+  store: ObjectStore;
+  /** Why the broker cannot be used now, undefined while it can. */
+  brokerTrouble: () => string | undefined;
+  /** Address, and the names that requests may use. */
+  http: HttpConfiguration;
+  /** Is told of errors that are not the client's. */
+  log: Log;
+}
 
-  const limit = bodyLimit({
-    maxSize: BODY_LIMIT,
-    onError: (context) =>
-      context.json({ error: `the body is larger than ${BODY_LIMIT} bytes` }, 413),
-  });
-  app.post("/api/objects", limit, async (context) => {
+/** Returns the application. */
+export function objectApi({ store, brokerTrouble, http, log }: ObjectApi): Hono {
+  const app = createApp(http, log);
+
+  app.post("/api/objects", async (context) => {
     const count = numberIn(context, "count", COUNT_LIMIT);
-    if (count instanceof Error) return context.json({ error: count.message }, 400);
-    const body = await context.req.text();
-    let content: unknown;
-    try {
-      content = body === "" ? undefined : JSON.parse(body);
-    } catch (error) {
-      return context.json({ error: `the body is not JSON: ${(error as Error).message}` }, 400);
+    const content = await contentOf(context);
+    const total = (count ?? 1) * byteLength(JSON.stringify(content) ?? "");
+    if (total > TOTAL_LIMIT) {
+      throw new HTTPException(413, {
+        message: `${count} times this content is ${total} bytes; the most is ${TOTAL_LIMIT}`,
+      });
     }
+    const caller = { traceparent: context.req.header("traceparent") };
     const objects = Array.from({ length: count ?? 1 }, () => createObject(content));
-    // With tracing on, Deno has read this header already. Without it, nobody but us hands the caller's trace on.
-    const trace = traceparent({ traceparent: context.req.header("traceparent") });
-    store.add(objects.map((object) => ({
-      object,
-      event: createEvent("OBJECT_CREATED", {
-        id: object.id,
-        source: "/datagen",
-        data: object,
-        traceparent: trace,
-      }),
-    })));
-    return context.json(count === undefined ? objects[0] : objects, 201);
+    const texts = await traced(
+      "create objects",
+      caller,
+      () => store.add(withEvents(objects, caller)),
+      SpanKind.SERVER,
+    );
+    return json(context, count === undefined ? texts[0]! : `[${texts.join(",")}]`, 201);
   });
 
   app.get("/api/objects", (context) => {
-    const limit = numberIn(context, "limit", LIST_LIMIT);
-    if (limit instanceof Error) return context.json({ error: limit.message }, 400);
-    return context.json(store.list(limit ?? LIST_LIMIT));
+    const limit = numberIn(context, "limit", LIST_LIMIT) ?? LIST_LIMIT;
+    const after = context.req.query("after");
+    const page = store.list({ limit, bytes: LIST_BYTES, after });
+    if (!page) throw new HTTPException(400, { message: `after: ${missing(after!)}` });
+    if (page.next !== undefined) {
+      const next = `/api/objects?limit=${limit}&after=${encodeURIComponent(page.next)}`;
+      context.header("Link", `<${next}>; rel="next"`);
+    }
+    return json(context, `[${page.objects.join(",")}]`);
   });
   app.get("/api/objects/:id", (context) => {
     const id = context.req.param("id");
     const object = store.get(id);
-    return object
-      ? context.json(object)
-      : context.json({ error: `there is no object '${id}'` }, 404);
+    if (object === undefined) throw new HTTPException(404, { message: missing(id) });
+    return json(context, object);
   });
-  app.get("/health", (context) => context.json({ status: "ok", unpublished: store.outbox.size() }));
+  app.get("/health", (context) =>
+    context.json({
+      status: "ok",
+      unpublished: store.outbox.size(),
+      broker: brokerTrouble() ?? "connected",
+    }));
   return app;
 }
 
-function numberIn(context: Context, name: string, max: number): number | undefined | Error {
+/** Objects are answered as the text that they are stored as, so that no number changes on the way. */
+function json(context: Context, text: string, status: 200 | 201 = 200): Response {
+  return context.body(text, status, { "content-type": "application/json" });
+}
+
+function byteLength(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
+
+function missing(id: string): string {
+  return `there is no object '${printable(id, 200)}'`;
+}
+
+function numberIn(context: Context, name: string, max: number): number | undefined {
   const text = context.req.query(name);
   if (text === undefined) return undefined;
   const number = Number(text);
   if (/^\d+$/.test(text) && number >= 1 && number <= max) return number;
-  return new RangeError(`${name}: expected a whole number from 1 to ${max}, not '${text}'`);
+  const message = `${name}: expected a whole number from 1 to ${max}, not '${
+    printable(text, 200)
+  }'`;
+  throw new HTTPException(400, { message });
+}
+
+/** The content that a request brings, undefined when it has no body. */
+async function contentOf(context: Context): Promise<unknown> {
+  const body = await readBody(context, BODY_LIMIT);
+  if (body.byteLength === 0) return undefined;
+  refuseOtherTypes(context);
+  try {
+    return parseExactly(new TextDecoder("utf-8", { fatal: true }).decode(body));
+  } catch (error) {
+    const problem = error instanceof TypeError
+      ? "the body is not UTF-8"
+      : `the body is not JSON: ${printable((error as Error).message, 200)}`;
+    throw new HTTPException(400, { message: problem });
+  }
+}
+
+/**
+ * Content types that are JSON, and those that a client sends when nobody has told it the type: `curl -d` a form's, `fetch` plain text's.
+ */
+const jsonTypes =
+  /^(application\/([\w.+-]+\+)?json|text\/json|text\/plain|application\/x-www-form-urlencoded)$/;
+
+function refuseOtherTypes({ req }: Context): void {
+  const [type = "", ...parameters] = (req.header("content-type") ?? "application/json")
+    .toLowerCase().split(";").map((part) => part.trim());
+  const charset = parameters.find((parameter) => parameter.startsWith("charset="));
+  const encoding = req.header("content-encoding")?.toLowerCase() ?? "identity";
+  const problem = !jsonTypes.test(type)
+    ? `content type '${type}'`
+    : charset && !/^charset="?(utf-8|us-ascii)"?$/.test(charset)
+    ? charset
+    : encoding !== "identity"
+    ? `content encoding '${encoding}'`
+    : undefined;
+  if (!problem) return;
+  throw new HTTPException(415, {
+    message: `${printable(problem, 200)} is not supported: expected JSON in UTF-8`,
+  });
+}
+
+function withEvents(objects: PipelineObject[], caller: Traced) {
+  return objects.map((object) => ({
+    object,
+    event: createEvent("OBJECT_CREATED", {
+      id: object.id,
+      source: "/datagen",
+      data: object,
+      traceparent: traceparent(caller),
+    }),
+  }));
 }
 
 /** Makes an object with the content given; `undefined` stands for made-up measurements. */

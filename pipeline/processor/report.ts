@@ -2,8 +2,8 @@
  * What a processor tells of its tasks.
  * @module
  */
-import type { Publisher } from "@event-sink/lib";
 import { createEvent, type EventOf, messageOf } from "../event.ts";
+import type { PersistentPublisher } from "../service/persistent_publisher.ts";
 import { traceparent } from "../trace.ts";
 
 /** The attempt at a task that is told of. */
@@ -31,7 +31,10 @@ export type Report = (
 ) => Promise<void>;
 
 /** Returns what publishes the events about one attempt. */
-export function reporter(publisher: Publisher, { event, processor, attempt }: Attempt): Report {
+export function reporter(
+  publisher: PersistentPublisher,
+  { event, processor, attempt }: Attempt,
+): Report {
   return (type, id, spent, reason) => {
     const about = { task: event.data, processor, attempt, spent };
     return publisher.publish(messageOf(createEvent(type, {

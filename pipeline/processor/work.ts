@@ -68,26 +68,39 @@ export async function loadHandler(file: string): Promise<Work> {
   );
 }
 
+/** When to stop waiting for work. */
+export interface Limits {
+  /** Seconds that it may take. */
+  seconds: number;
+  /** The processor is stopped. */
+  signal: AbortSignal;
+  /** Resolves when the work's start has been told; work that nobody knows of is not done when this rejects. */
+  announced: Promise<void>;
+}
+
 /**
- * Runs work, and stops waiting for it when `seconds` are over or `signal` aborts; its own signal then aborts.
+ * Runs work until it is done and announced. Stops waiting for it when a limit is reached; its own signal then aborts.
  *
  * @throws what the work throws, or the reason of the abort
  */
 export async function withinLimit(
-  seconds: number,
-  signal: AbortSignal,
+  { seconds, signal, announced }: Limits,
   work: (signal: AbortSignal) => Promise<unknown> | unknown,
 ): Promise<void> {
   const limit = new AbortController();
   const timer = setTimeout(() => {
     limit.abort(new Error(`the work took longer than ${seconds} s`));
   }, seconds * 1000);
+  announced.catch((error) => limit.abort(error));
   const either = AbortSignal.any([signal, limit.signal]);
   const aborted = Promise.withResolvers<never>();
   const onAbort = () => aborted.reject(either.reason);
   either.addEventListener("abort", onAbort);
   try {
+    // The limit is the work's; its announcement may wait for the broker.
     await Promise.race([work(either), aborted.promise]);
+    clearTimeout(timer);
+    await announced;
   } finally {
     either.removeEventListener("abort", onAbort);
     clearTimeout(timer);

@@ -1,12 +1,21 @@
 /**
  * A service's HTTP server.
+ *
+ * On Node's server, as `Deno.serve` has no time limits for what a client sends (https://github.com/denoland/deno/issues/3515) and ends when file
+ * descriptors run out.
  * @module
  */
-import { type Log, numberFlag, textFlag } from "@event-sink/lib";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type Log, numberFlag, pause, printable, textFlag } from "@event-sink/lib";
+import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
+import { HTTPException } from "hono/http-exception";
+import { methodNotAllowed } from "hono/method-not-allowed";
+import { guard } from "./guard.ts";
 
 /**
- * The flags `--host` and `--port`.
+ * The flags `--host`, `--port` and `--allowed-host`.
  *
  * @param port the default port
  */
@@ -21,55 +30,191 @@ export function httpFlags(port: number) {
       max: 65_535,
       whole: true,
     }),
+    allowedHost: textFlag(
+      "further host names that requests may name, separated by commas, such as that of a proxy",
+      { value: "NAMES", default: "" },
+    ),
   };
 }
 
-/** Returns an application without routes. It answers errors as JSON, `{ "error": "..." }`, and logs those that are not the client's. */
-export function createApp(log: Log): Hono {
+/** What {@linkcode httpFlags} lead to. */
+export interface HttpConfiguration {
+  /** Address to listen on. */
+  host: string;
+  /** Further host names, separated by commas. */
+  allowedHost: string;
+}
+
+/**
+ * Returns an application without routes. It answers errors as JSON, `{ "error": "..." }`, and logs those that are not the client's; refuses
+ * requests of other people's web pages; answers 405 where only the method is wrong.
+ */
+export function createApp({ host, allowedHost }: HttpConfiguration, log: Log): Hono {
   const app = new Hono();
+  const allowedHosts = allowedHost.toLowerCase().split(",").map((name) => name.trim());
+  app.use(async (context, next) => {
+    await next();
+    context.header("x-content-type-options", "nosniff");
+    if (context.req.method === "HEAD") await setLength(context.res);
+  });
+  app.use(guard({ host: host.toLowerCase(), allowedHosts }));
+  app.use(methodNotAllowed({
+    app,
+    onMethodNotAllowed: (context, methods) =>
+      context.json(
+        { error: `${context.req.method} is not among the methods here: ${methods.join(", ")}` },
+        405,
+        { Allow: methods.join(", ") },
+      ),
+  }));
   app.onError((error, context) => {
-    log.warn(`${context.req.method} ${context.req.path}: ${error.message}`);
+    if (error instanceof HTTPException) return context.json({ error: error.message }, error.status);
+    // How Node's server says that the client went away, or was too slow.
+    if ((error as { code?: string }).code === "ECONNRESET") {
+      return context.json({ error: "the request did not arrive completely" }, 400);
+    }
+    log.warn(`${context.req.method} ${printable(context.req.path, 200)}: ${error.message}`);
     return context.json({ error: error.message }, 500);
   });
   app.notFound((context) =>
     context.json(
-      { error: `${context.req.method} ${context.req.path}: there is no such thing` },
+      {
+        error: `${context.req.method} ${printable(context.req.path, 200)}: there is no such thing`,
+      },
       404,
     )
   );
   return app;
 }
 
+/** HEAD tells the length that GET would send, unless that is a stream without end. */
+async function setLength(response: Response): Promise<void> {
+  if (response.headers.get("content-type") === "text/event-stream") {
+    return await response.body?.cancel();
+  }
+  const body = await response.clone().arrayBuffer();
+  response.headers.set("content-length", `${body.byteLength}`);
+}
+
+/** Connections at the same time; further ones are closed at once. Commonly a process may have 1024 open files. */
+const MOST_CONNECTIONS = 500;
+/** Milliseconds that requests which have begun have to end when the tool is stopped. */
+const FINISH_LIMIT = 1000;
+/** Milliseconds between two checks that connections are accepted, and that one may take. */
+const CHECK_INTERVAL = 5000;
+const CHECK_LIMIT = 2000;
+
+/** Where and how long to serve. */
+export interface ServeOptions {
+  /** Address to listen on. */
+  host: string;
+  /** Port to listen on, 0 for any free one. */
+  port: number;
+  /** Ends it. */
+  signal: AbortSignal;
+  /** Is told when there are too many connections. */
+  log: Log;
+  /** Is called with the URL once requests are accepted. */
+  listening: (url: string) => unknown;
+  /** Milliseconds that a client may take to send a request's headers, and all of it (30,000). */
+  receiveLimit?: number;
+}
+
 /**
- * Serves until `signal` aborts, then finishes the requests that have begun.
+ * Serves until `signal` aborts; requests that have begun then have a second to end.
  *
  * @param app answers the requests
- * @param options address and port; `listening` is called with the URL once requests are accepted
  * @throws when the address is taken
  */
 export async function serve(
   app: Hono,
-  { host, port, signal, listening }: {
-    host: string;
-    port: number;
-    signal: AbortSignal;
-    listening: (url: string) => unknown;
-  },
+  { host, port, signal, log, listening, receiveLimit = 30_000 }: ServeOptions,
 ): Promise<void> {
-  let server: Deno.HttpServer<Deno.NetAddr>;
-  try {
-    server = Deno.serve({
+  const server = createServer(
+    {
+      headersTimeout: receiveLimit,
+      requestTimeout: receiveLimit,
+      connectionsCheckingInterval: Math.min(receiveLimit, 1000),
+    },
+    getRequestListener(app.fetch, {
+      overrideGlobalObjects: false,
       hostname: host,
-      port,
-      onListen: ({ hostname, port }) => listening(`http://${hostname}:${port}`),
-    }, app.fetch);
+    }),
+  );
+  server.maxConnections = MOST_CONNECTIONS;
+  const address = await listen(server, host, port);
+  const name = host.includes(":") ? `[${host}]` : host;
+  await listening(`http://${name}:${address.port}`);
+  await keepAccepting(server, { host, port: address.port, signal, log });
+  const closed = close(server);
+  const timer = setTimeout(() => server.closeAllConnections(), FINISH_LIMIT);
+  await closed;
+  clearTimeout(timer);
+}
+
+async function listen(server: Server, host: string, port: number): Promise<AddressInfo> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", reject);
+  server.listen(port, host, resolve);
+  try {
+    await promise;
   } catch (error) {
     throw new Error(
       `Cannot listen on ${host}:${port}: ${(error as Error).message}. Choose another --port`,
     );
+  } finally {
+    server.off("error", reject);
   }
-  const stop = () => server.shutdown();
-  if (signal.aborted) stop();
-  signal.addEventListener("abort", stop, { once: true });
-  await server.finished;
+  return server.address() as AddressInfo;
+}
+
+function close(server: Server): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()));
+}
+
+/**
+ * Returns when the signal aborts. Once it could not accept a connection, for want of file descriptors, the server never accepts another one, and
+ * does not tell (Deno 2.9.6). So connect to it from time to time, and let it listen again when it does not answer.
+ */
+async function keepAccepting(
+  server: Server,
+  { host, port, signal, log }: Pick<ServeOptions, "host" | "port" | "signal" | "log">,
+): Promise<void> {
+  let accepted = 0;
+  server.on("connection", () => accepted++);
+  server.on("drop", () => accepted++);
+  const hostname = { "0.0.0.0": "127.0.0.1", "::": "::1" }[host] ?? host;
+  async function accepts(): Promise<boolean> {
+    const before = accepted;
+    try {
+      using _connection = await Deno.connect({ hostname, port });
+      for (let waited = 0; accepted === before && waited < CHECK_LIMIT; waited += 100) {
+        await pause(100, signal);
+      }
+    } catch {
+      signal.throwIfAborted();
+    }
+    return accepted !== before;
+  }
+  let failing = false;
+  try {
+    while (true) {
+      await pause(CHECK_INTERVAL, signal);
+      if (await accepts()) {
+        failing = false;
+        continue;
+      }
+      if (!failing) {
+        log.warn(
+          "No connection can be accepted, probably for want of file descriptors (ulimit -n): closing all of them",
+        );
+      }
+      failing = true;
+      server.closeAllConnections();
+      await close(server);
+      await listen(server, host, port).catch((error) => log.debug(error.message));
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }

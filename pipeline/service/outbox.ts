@@ -4,14 +4,8 @@
  * @module
  */
 import type { DatabaseSync } from "node:sqlite";
-import {
-  type Broker,
-  type Channel,
-  createPublisher,
-  type Log,
-  type Outgoing,
-  pause,
-} from "@event-sink/lib";
+import { aborted, type Broker, type Channel, type Log, type Outgoing } from "@event-sink/lib";
+import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { transaction } from "./sqlite.ts";
 
 /** A message that the broker has not confirmed yet. */
@@ -28,8 +22,8 @@ export interface Outbox {
   add(event: string): void;
   /** Resolves when the next message is added. */
   added(): Promise<void>;
-  /** The oldest messages, `limit` at most. */
-  oldest(limit: number): OutboxRow[];
+  /** The oldest messages: `limit` at most, and none after the first that brings them to `size` characters. */
+  oldest(limit: number, size: number): OutboxRow[];
   /** Removes messages, durably. */
   remove(rows: readonly OutboxRow[]): void;
   /** How many messages wait. */
@@ -48,10 +42,9 @@ export interface PublishOptions {
   log: Log;
 }
 
-/** Messages that are on their way to the broker at once. */
-const BATCH = 500;
-/** Milliseconds between two attempts to publish. */
-const RETRY = 1000;
+/** Most messages that are on their way to the broker at once, and characters after which no further one is added. */
+const BATCH_MESSAGES = 500;
+const BATCH_SIZE = 8 * 2 ** 20;
 
 /** Returns the outbox that a database holds; its table is created when missing. */
 export function outboxOf(database: DatabaseSync): Outbox {
@@ -71,7 +64,18 @@ export function outboxOf(database: DatabaseSync): Outbox {
       addition = Promise.withResolvers();
     },
     added: () => addition.promise,
-    oldest: (limit) => oldest.all(limit) as unknown as OutboxRow[],
+    oldest(limit, size) {
+      const rows: OutboxRow[] = [];
+      let read = 0;
+      for (
+        const { number, event } of oldest.iterate(limit) as Iterable<unknown> as Iterable<OutboxRow>
+      ) {
+        rows.push({ number, event });
+        read += event.length;
+        if (read >= size) break;
+      }
+      return rows;
+    },
     remove(rows) {
       transaction(database, () => {
         for (const { number } of rows) remove.run(number);
@@ -91,32 +95,18 @@ export async function publishOutbox(
   outbox: Outbox,
   { messageOf, declare, signal, log }: PublishOptions,
 ): Promise<void> {
-  await using publisher = await createPublisher(broker, { declare, signal });
-  const aborted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-  let failing = false;
+  const options = { declare, signal, log, attempts: Infinity };
+  await using publisher = await createPersistentPublisher(broker, options);
   while (!signal.aborted) {
     const added = outbox.added();
-    const rows = outbox.oldest(BATCH);
-    if (rows.length === 0) {
-      await Promise.race([added, aborted]);
-      continue;
-    }
+    const rows = outbox.oldest(BATCH_MESSAGES, BATCH_SIZE);
     const confirmed: OutboxRow[] = [];
-    let failure: Error | undefined;
-    await Promise.all(rows.map(async (row) => {
-      try {
-        await publisher.publish(messageOf(row.event));
-        confirmed.push(row);
-      } catch (error) {
-        failure = error as Error;
-      }
-    }));
-    outbox.remove(confirmed);
-    if (signal.aborted) return;
-    if (failure) {
-      if (!failing) log.warn(`${failure.message}. ${outbox.size()} messages wait in the outbox`);
-      await pause(RETRY, signal).catch(() => {}); // aborted: the loop ends
-    } else if (failing) log.info("The outbox is published again");
-    failing = failure !== undefined;
+    const publish = async (row: OutboxRow) => {
+      await publisher.publish(messageOf(row.event));
+      confirmed.push(row);
+    };
+    await Promise.allSettled(rows.map(publish)); // one fails only when the signal aborts
+    if (confirmed.length > 0) outbox.remove(confirmed);
+    if (rows.length === 0) await Promise.race([added, aborted(signal)]);
   }
 }

@@ -8,12 +8,12 @@ import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import { createApp } from "../service/http.ts";
+import { createApp, type HttpConfiguration } from "../service/http.ts";
 import pageStyle from "./page/page.css" with { type: "text" };
 import page from "./page/page.html" with { type: "text" };
 import pageScript from "./page/page.js" with { type: "text" };
-import { prometheus } from "./metrics.ts";
-import type { Statistics, StatisticsStore } from "./store.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Details, Statistics, StatisticsStore } from "./store.ts";
 
 /** The numbers at one moment. */
 export interface Sample extends Statistics {
@@ -42,29 +42,49 @@ const security = secureHeaders({
   strictTransportSecurity: false, // for the proxy that adds TLS to decide
 });
 
-/**
- * The routes.
- *
- * @param store the numbers
- * @param signal ends the sampling and the live streams
- * @param log is told of errors that are not the client's
- */
+/** What the page's tables show. */
+export interface LiveDetails extends Details {
+  /** Why the broker cannot be used now, or `connected`. */
+  broker: string;
+}
+
+/** What the interface needs. */
+export interface StatisticsApi {
+  /** Keeps the numbers. */
+  store: Pick<StatisticsStore, "details">;
+  /** Reads the numbers. */
+  read: () => Statistics;
+  /** The numbers for Prometheus. */
+  metrics: Metrics;
+  /** Why the broker cannot be used now, undefined while it can. */
+  brokerTrouble: () => string | undefined;
+  /** Ends the sampling and the live streams. */
+  signal: AbortSignal;
+  /** Address, and the names that requests may use. */
+  http: HttpConfiguration;
+  /** Is told of errors that are not the client's. */
+  log: Log;
+}
+
+/** Returns the application. */
 export function statisticsApi(
-  store: StatisticsStore,
-  signal: AbortSignal,
-  log: Log,
+  { store, read, metrics, brokerTrouble, signal, http, log }: StatisticsApi,
 ): Hono {
-  const app = createApp(log);
+  const app = createApp(http, log);
   app.use(security);
-  const read = cachedByCost(() => store.read());
+  const readDetails = cachedByCost((): LiveDetails => ({
+    ...store.details(),
+    broker: brokerTrouble() ?? "connected",
+  }));
   const history = keepHistory(read, signal);
 
-  app.get("/api/statistics", (context) => context.json(read()));
-  app.get("/metrics", (context) =>
-    context.text(prometheus(read()), 200, {
-      "content-type": "text/plain; version=0.0.4; charset=utf-8",
-    }));
-  // Server-sent events: first `history`, an array of samples, then a `sample` a second.
+  app.get("/api/statistics", (context) => context.json({ ...read(), ...readDetails() }));
+  app.get(
+    "/metrics",
+    async (context) =>
+      context.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
+  );
+  // Server-sent events: first `history`, an array of samples, then a `sample` a second, and `details` when they have changed.
   app.get("/api/statistics/live", (context) =>
     streamSSE(context, async (stream) => {
       await stream.writeSSE({
@@ -72,7 +92,11 @@ export function statisticsApi(
         data: JSON.stringify(history.samples),
         retry: RETRY,
       });
+      let before = "";
       while (!stream.aborted) {
+        const details = JSON.stringify(readDetails());
+        if (details !== before) await stream.writeSSE({ event: "details", data: details });
+        before = details;
         const sample = await history.next();
         if (!sample) return;
         await stream.writeSSE({ event: "sample", data: JSON.stringify(sample) });
@@ -115,7 +139,7 @@ function keepHistory(read: () => Statistics, signal: AbortSignal) {
  * Keeps a result for five times as long as it took to read, so that reading takes a sixth of the process's time at most, however many tasks
  * there are (a million take half a second).
  */
-function cachedByCost<T>(read: () => T): () => T {
+export function cachedByCost<T>(read: () => T): () => T {
   let last: T;
   let validUntil = 0;
   return () => {

@@ -14,12 +14,12 @@ await recv(import.meta, {
   async declare(channel, queue) {
     await channel.assertExchange("logs", "fanout", { durable: true }); // exchange.declare
     await channel.assertQueue(queue, { durable: true }); // queue.declare
-    await channel.bindQueue(queue, "logs", ""); // queue.bind: from now on the exchange copies every message to this queue
+    await channel.bindQueue(queue, "logs", ""); // queue.bind: from now on this queue gets a copy of every message
   },
-  prefetch: 1, // basic.qos: those who share a queue share it fairly
-}, async (message, { print, flags, signal }) => { // basic.consume, basic.deliver
+  prefetch: 1, // basic.qos: receivers that share a queue share it fairly
+}, async (message, { print, flags, signal }) => { // basic.consume asks for messages, each basic.deliver brings one
   await print(` [x] Received '${message.text}'`);
   await pausePerDot(message.text, flags.work, signal);
   await print(" [x] Done");
-  message.ack(); // basic.ack: out of this queue; the other queues have copies of their own
+  message.ack(); // basic.ack: for this queue's copy; the other queues have theirs
 });

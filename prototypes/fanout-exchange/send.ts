@@ -11,11 +11,11 @@ await send(import.meta, {
   about: "Send a message to every queue of the fanout exchange logs.",
   async declare(channel) {
     await channel.assertExchange("logs", "fanout", { durable: true }); // exchange.declare
-    // An exchange keeps nothing: without a queue bound to it what is sent before the first recv would be lost.
+    // An exchange keeps nothing. This queue keeps what is sent before the first recv was ever started.
     await channel.assertQueue("logs.default", { durable: true }); // queue.declare
     await channel.bindQueue("logs.default", "logs", ""); // queue.bind
   },
 }, async (publisher, content) => {
-  // basic.publish to the exchange; a fanout ignores the routing key. The broker confirms when every queue has its copy.
+  // basic.publish: a fanout exchange ignores the routing key. The broker confirms when every queue has its copy.
   await publisher.publish({ ...content, exchange: "logs", routingKey: "" });
 });

@@ -11,11 +11,13 @@ await recv(import.meta, {
   about: "Print every message of the queue hello.",
   queue: "hello",
   async declare(channel, queue) {
-    await channel.assertQueue(queue, { durable: true }); // queue.declare
+    // queue.declare: creates the queue unless it is there; a durable one outlives a restart of the broker.
+    await channel.assertQueue(queue, { durable: true });
   },
-  prefetch: 1, // basic.qos: one message at a time
-}, async (message, { print }) => { // basic.consume, basic.deliver
+  prefetch: 1, // basic.qos: the broker sends no further message before this one is acknowledged
+}, async (message, { print }) => { // basic.consume asks for messages, each basic.deliver brings one
   await print(` [x] Received '${message.text}'`);
   await print(" [x] Done");
-  message.ack(); // basic.ack: the broker forgets the message now; a consumer that dies before loses nothing
+  // basic.ack: the broker may forget the message. Had this process died before, another one would get it.
+  message.ack();
 });

@@ -12,9 +12,11 @@ const queue = "hello";
 await send(import.meta, {
   about: "Send a message to the queue hello.",
   async declare(channel) {
-    await channel.assertQueue(queue, { durable: true }); // queue.declare: both sides do it, so that either may start first
+    // queue.declare: sender and receiver both do it, so that either may start first.
+    await channel.assertQueue(queue, { durable: true });
   },
 }, async (publisher, content) => {
-  // basic.publish to the default exchange, which routes to the queue that the routing key names; ends with the broker's confirm.
+  // basic.publish: the default exchange, "", routes to the queue that the routing key names.
+  // The promise resolves when the broker has confirmed the message, and not before.
   await publisher.publish({ ...content, exchange: "", routingKey: queue });
 });

@@ -12,12 +12,14 @@ await recv(import.meta, {
   queue: "task_queue",
   flags: { work: numberFlag("seconds of work per dot in a message", { default: 1 }) },
   async declare(channel, queue) {
-    await channel.assertQueue(queue, { durable: true }); // queue.declare: durable, it survives the broker's restart
+    await channel.assertQueue(queue, { durable: true }); // queue.declare
   },
-  prefetch: 1, // basic.qos: the next task goes to a worker that has none, not to the next in turn
-}, async (message, { print, flags, signal }) => { // basic.consume, basic.deliver
+  // basic.qos: a worker has one task at a time, so that the next one goes to a worker that is free.
+  // Without it the broker hands tasks out in turn, also to a worker that is still busy.
+  prefetch: 1,
+}, async (message, { print, flags, signal }) => { // basic.consume asks for tasks, each basic.deliver brings one
   await print(` [x] Received '${message.text}'`);
   await pausePerDot(message.text, flags.work, signal);
   await print(" [x] Done");
-  message.ack(); // basic.ack after the work: the task of a worker that dies before goes to another one
+  message.ack(); // basic.ack, after the work: the task of a worker that dies in the middle goes to another one
 });

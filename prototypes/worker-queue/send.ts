@@ -12,9 +12,10 @@ const queue = "task_queue";
 await send(import.meta, {
   about: "Send a task to the queue task_queue; every dot in it is a second of work.",
   async declare(channel) {
-    await channel.assertQueue(queue, { durable: true }); // queue.declare
+    await channel.assertQueue(queue, { durable: true }); // queue.declare: durable, it outlives a restart of the broker
   },
 }, async (publisher, content) => {
-  // basic.publish, persistent: the task survives the broker's restart. It is sent when the broker has confirmed it.
+  // basic.publish, by way of the default exchange: a persistent message, as the queue alone does not save its tasks.
+  // Resolves when the broker has confirmed the task.
   await publisher.publish({ ...content, exchange: "", routingKey: queue });
 });

@@ -6,17 +6,18 @@
  * @module
  */
 import { deadMessage, isCycle } from "../queue/dead_letter.ts";
-import type { Output } from "../protocol/output.ts";
-import type { Message } from "../message/message.ts";
+import { type Message, setBacklog } from "../message/message.ts";
 import type { DeathReason, Entry, Queue } from "../queue/queue.ts";
 import type { Store } from "../storage/store.ts";
+import { Disk } from "./disk.ts";
+import { Logins } from "./logins.ts";
 import { restore } from "./restore.ts";
 import { type TopologyHost, VirtualHost } from "./vhost.ts";
 
 /** Bytes that a message costs beyond its own, as measured with a million of them. */
 const messageOverhead = 450;
-/** What nobody waits for is committed after so many milliseconds, or when so many entries have collected. */
-const lazyCommit = { delay: 10, entries: 4000 };
+/** Bytes of messages in memory above which they are a backlog, whose memory is given back when it is gone. */
+const backlogMark = 128 * 1024 * 1024;
 
 /** What one broker puts up with. */
 export interface Limits {
@@ -34,10 +35,14 @@ export interface Limits {
 
 /** A connection as the broker sees it. */
 export interface Client {
-  readonly output: Output;
-  /** The end of a turn: confirm what was published and send what was written. @param stored Whether all is committed */
-  finishTurn(stored: boolean): void;
-  /** Memory is there again. */
+  /** The end of a turn, before the commit: send what need not wait for it. */
+  sendEarly(): void;
+  /**
+   * The end of a turn, after the commit: confirm what was published, and send what was written.
+   * @param refusal Why there was no commit; undefined when everything is on disk that must be
+   */
+  finishTurn(refusal: string | undefined): void;
+  /** What was short is there again. */
   unblock(): void;
   /** A second has passed. @param now Epoch milliseconds */
   tick(now: number): void;
@@ -62,10 +67,12 @@ interface DeadLetter {
 export class Broker implements TopologyHost {
   readonly vhosts = new Map<string, VirtualHost>();
   readonly connections = new Set<Client>();
+  readonly logins: Logins;
   /** Direct reply-to: consumers by address. */
   readonly replies = new Map<string, ReplyConsumer>();
-  /** Memory is short: publishers are blocked. */
-  short = false;
+  /** Counts what `changed()` was called for: an answer that tells of it waits for the commit. */
+  changes = 0;
+  private memoryShort = false;
   private memory = 0;
   private position = 0;
   private dead: DeadLetter[] = [];
@@ -73,31 +80,31 @@ export class Broker implements TopologyHost {
   private followUps: (() => void)[] = [];
   private toFlush = new Set<Client>();
   private turnPlanned = false;
-  /** Someone waits for the commit: a publisher for his confirm. */
+  /** Someone waits for the commit: a publisher for his confirm, or a client for an answer. */
   private urgent = false;
-  /** Nothing may be sent before the commit: an answer tells of what is to be durable. */
-  private changing = false;
-  private lazyTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly disk: Disk | undefined;
 
   /**
    * @param credentials User and password as binary strings.
-   * @param file Where durable things go; undefined keeps all in memory.
+   * @param store Where durable things go; undefined keeps all in memory.
    */
   constructor(
     readonly limits: Limits,
-    private readonly credentials: readonly [user: string, password: string],
+    credentials: readonly [user: string, password: string],
     vhosts: readonly string[],
-    private readonly file: Store | undefined,
+    store: Store | undefined,
     private readonly log: (text: string) => void,
   ) {
+    this.logins = new Logins(credentials, log);
     for (const name of vhosts) this.vhosts.set(name, new VirtualHost(name, this));
-    if (!file) return;
-    this.position = restore(file, this);
+    if (!store) return;
+    this.disk = new Disk(store, log);
+    this.position = restore(store, this);
     for (const queue of this.queues()) queue.restored();
   }
 
   get entities(): Store | undefined {
-    return this.file;
+    return this.disk?.store;
   }
 
   now(): number {
@@ -120,10 +127,6 @@ export class Broker implements TopologyHost {
     return prefix === "amq.rabbitmq.reply-to" ? `${prefix}.${text}` : `${prefix}-${text}`;
   }
 
-  authenticate(user: string, password: string): boolean {
-    return user === this.credentials[0] && password === this.credentials[1];
-  }
-
   /** An unexpected error: the process lives on. */
   report(error: unknown): void {
     this.log(error instanceof Error ? error.stack ?? error.message : String(error));
@@ -134,28 +137,37 @@ export class Broker implements TopologyHost {
   hold(message: Message): void {
     if (message.holders++ > 0) return;
     this.memory += message.size + messageOverhead;
-    if (!this.short && this.memory > this.limits.memoryMark) this.short = true;
+    if (this.memory > this.limits.memoryMark) this.memoryShort = true;
+    if (this.memory > backlogMark) setBacklog(true);
   }
 
   release(message: Message): void {
     if (--message.holders > 0) return;
     this.memory -= message.size + messageOverhead;
-    if (this.short && this.memory <= this.limits.memoryMark) this.relieve();
+    if (this.memory <= backlogMark) setBacklog(false);
+    if (!this.memoryShort || this.memory > this.limits.memoryMark) return;
+    this.memoryShort = false;
+    this.unblock();
   }
 
-  private relieve(): void {
-    this.short = false;
+  /** What is short, so that publishers are blocked. */
+  get shortage(): "memory" | "disk" | undefined {
+    return this.memoryShort ? "memory" : this.disk?.failure !== undefined ? "disk" : undefined;
+  }
+
+  private unblock(): void {
+    if (this.shortage !== undefined) return;
     for (const connection of this.connections) connection.unblock();
   }
 
   store(entry: Entry): void {
-    if (!this.file) return;
-    this.file.add(entry);
+    if (!this.disk) return;
+    this.disk.store.add(entry);
     this.planTurn();
   }
 
   unstore(entry: Entry): void {
-    this.file!.remove(entry);
+    this.disk!.store.remove(entry);
     this.planTurn();
   }
 
@@ -206,7 +218,8 @@ export class Broker implements TopologyHost {
   // ---- turns
 
   changed(): void {
-    this.changing = true;
+    this.changes++;
+    this.urgent = true;
     this.planTurn();
   }
 
@@ -231,35 +244,20 @@ export class Broker implements TopologyHost {
     this.afterMethod();
     const connections = this.toFlush;
     this.toFlush = new Set();
-    // Deliveries need not wait for the disk, only confirms and what tells of changes do.
-    if (!this.changing) { for (const connection of connections) connection.output.flush(); }
-    const stored = this.commitIfDue();
-    for (const connection of connections) connection.finishTurn(stored);
+    for (const connection of connections) connection.sendEarly();
+    this.disk?.endTurn(this.urgent);
+    this.urgent = false;
+    this.finish(connections);
   }
 
-  private commitIfDue(): boolean {
-    const { file } = this;
-    if (!file?.dirty) {
-      this.urgent = this.changing = false;
-      return true;
-    }
-    if (this.urgent || this.changing || file.backlog > lazyCommit.entries) return this.commit();
-    this.lazyTimer ??= setTimeout(() => this.commit(), lazyCommit.delay);
-    return true;
+  private finish(connections: Iterable<Client>): void {
+    const refusal = this.disk?.failure;
+    for (const connection of connections) connection.finishTurn(refusal);
   }
 
-  /** Commit at once, also in the middle of a turn. @returns false when the disk refuses */
+  /** Commit at once, in the middle of a turn. @returns false when the disk refuses */
   commit(): boolean {
-    clearTimeout(this.lazyTimer);
-    this.lazyTimer = undefined;
-    this.urgent = this.changing = false;
-    try {
-      this.file?.commit();
-      return true;
-    } catch (error) {
-      this.report(error);
-      return false;
-    }
+    return this.disk?.commit() ?? true;
   }
 
   // ---- connections
@@ -271,6 +269,11 @@ export class Broker implements TopologyHost {
 
   /** Called every second. */
   tick(): void {
+    if (this.disk?.retry()) {
+      this.finish(this.connections);
+      this.unblock();
+    }
+    this.disk?.tick();
     const now = this.now();
     for (const connection of this.connections) connection.tick(now);
   }
@@ -283,8 +286,7 @@ export class Broker implements TopologyHost {
     this.turn();
     for (const connection of [...this.connections]) connection.end();
     this.turn();
-    clearTimeout(this.lazyTimer);
     for (const queue of this.queues()) queue.stop();
-    this.file?.close();
+    this.disk?.close();
   }
 }

@@ -13,13 +13,21 @@ function makeNode<T>(): Node<T> {
   return { words: new Map(), values: new Set() };
 }
 
-/** Patterns with values; `match()` costs the depth of the key, not the number of patterns. */
+/** The words of a pattern or a key. An empty one has none, as in RabbitMQ. */
+function wordsOf(text: string): string[] {
+  return text === "" ? [] : text.split(".");
+}
+
+/**
+ * Patterns with values. `match()` costs at most the words of the key times the nodes of the trie that it can be in: for keys
+ * and patterns of 255 bytes a few thousand steps, however many `#` they have.
+ */
 export class TopicTrie<T> {
   private readonly root: Node<T> = makeNode();
 
   add(pattern: string, value: T): void {
     let node = this.root;
-    for (const word of pattern.split(".")) {
+    for (const word of wordsOf(pattern)) {
       let next = node.words.get(word);
       if (!next) node.words.set(word, next = makeNode());
       node = next;
@@ -28,7 +36,7 @@ export class TopicTrie<T> {
   }
 
   remove(pattern: string, value: T): void {
-    const words = pattern.split(".");
+    const words = wordsOf(pattern);
     const path: Node<T>[] = [this.root];
     for (const word of words) {
       const next = path.at(-1)!.words.get(word);
@@ -48,7 +56,7 @@ export class TopicTrie<T> {
     const found = new Set<T>();
     // A node is visited once per position: without it `#.#.#` would take exponential time.
     const seen = new Set<Node<T>>();
-    const words = key.split(".");
+    const words = wordsOf(key);
     let level: Node<T>[] = [];
     const reach = (next: Node<T>[], node: Node<T>) => {
       if (seen.has(node)) return;

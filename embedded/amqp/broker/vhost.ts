@@ -25,8 +25,8 @@ const maxRoutes = 20_000;
 
 /** What a virtual host needs of the broker, beyond what its queues need. */
 export interface TopologyHost extends QueueHost {
-  readonly entities: Pick<Store, "set" | "delete"> | undefined;
-  /** An entity changed: commit before anything more is sent. */
+  readonly entities: Pick<Store, "set" | "delete" | "isPending"> | undefined;
+  /** What the current method answers tells of a durable change: it waits for the commit. */
   changed(): void;
 }
 
@@ -105,7 +105,7 @@ export class VirtualHost {
   bind(source: Exchange, destination: Destination, key: string, args: Table): void {
     source.checkBinding(args);
     const id = bindingId(destination, key, args);
-    if (source.bindings.has(id)) return;
+    if (source.bindings.has(id)) return this.awaitStored("binding", source.name + "\0" + id);
     const binding: Binding = { source, destination, key, args, id };
     this.connect(binding);
     this.forgetRoutes();
@@ -151,6 +151,19 @@ export class VirtualHost {
     args: Table,
   ): Binding | undefined {
     return source.bindings.get(bindingId(destination, key, args));
+  }
+
+  /**
+   * The current method answers that an entity is there, or not there, as it was before: true only once that is stored, which
+   * it is not while the disk refuses.
+   */
+  awaitStored(kind: Entity["kind"], name: string): void {
+    if (this.host.entities?.isPending({ kind, name: this.name + "\0" + name })) this.host.changed();
+  }
+
+  /** As `awaitStored()`, of a binding that is not there. */
+  awaitUnbound(source: Exchange, destination: Destination, key: string, args: Table): void {
+    this.awaitStored("binding", source.name + "\0" + bindingId(destination, key, args));
   }
 
   private save(kind: Entity["kind"], name: string, definition: unknown): void {

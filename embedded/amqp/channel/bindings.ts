@@ -43,6 +43,7 @@ function unbind(channel: Channel, names: BindingNames): void {
   const to = (kind === "queue" ? vhost.queues : vhost.exchanges).get(destination);
   const binding: Binding | undefined = from && to && vhost.findBinding(from, to, routingKey, args);
   if (binding) vhost.unbind(binding);
+  else if (from && to) vhost.awaitUnbound(from, to, routingKey, args);
 }
 
 interface QueueBinding {

@@ -17,24 +17,18 @@ export class Confirms {
     if (!accepted) this.rejected.add(tag);
   }
 
-  /**
-   * Confirm everything published so far, with few frames.
-   * @param stored false when it could not be committed: all of it is nacked then
-   */
-  write(output: Output, channel: number, stored: boolean): void {
+  /** Confirm everything published so far, with few frames. */
+  write(output: Output, channel: number): void {
+    const { rejected, published } = this;
     let first = this.confirmed + 1;
-    while (first <= this.published) {
-      const ack = this.isAccepted(first, stored);
+    while (first <= published) {
+      const ack = !rejected.has(first);
       let last = first;
-      while (last < this.published && this.isAccepted(last + 1, stored) === ack) last++;
+      while (last < published && rejected.has(last + 1) !== ack) last++;
       writeConfirm(output, channel, last, last > first, ack);
       first = last + 1;
     }
-    this.rejected.clear();
-    this.confirmed = this.published;
-  }
-
-  private isAccepted(tag: number, stored: boolean): boolean {
-    return stored && !this.rejected.has(tag);
+    rejected.clear();
+    this.confirmed = published;
   }
 }

@@ -22,7 +22,10 @@ function declareExchange(channel: Channel, args: Args<"exchange.declare">): void
   }
   refuseDefault(name);
   const existing = vhost.exchanges.get(name);
-  if (existing) return assertSameExchange(existing, args);
+  if (existing) {
+    assertSameExchange(existing, args);
+    return vhost.awaitStored("exchange", name);
+  }
   refuseReserved("exchange", name);
   const exchange = new Exchange(
     vhost.name,
@@ -56,7 +59,7 @@ function deleteExchange({ vhost }: Channel, args: Args<"exchange.delete">): void
     );
   }
   const exchange = vhost.exchanges.get(name);
-  if (!exchange) return;
+  if (!exchange) return vhost.awaitStored("exchange", name);
   if (args.ifUnused && exchange.bindings.size > 0) {
     throw new ProtocolError("PRECONDITION_FAILED", `${exchange.label} in use`);
   }

@@ -15,14 +15,18 @@ import { expectedContent, startPublish } from "./publish.ts";
 import { queueHandlers } from "./queues.ts";
 import { transactionHandlers } from "./transactions.ts";
 
+/** What to answer to a channel.open on a channel that is open, or that waits for its close-ok: 504. */
+export function secondOpen(): ProtocolError {
+  return new ProtocolError("CHANNEL_ERROR", "second 'channel.open' seen");
+}
+
 const channelHandlers: Handlers = {
   "channel.open"() {
-    throw new ProtocolError("CHANNEL_ERROR", "second 'channel.open' seen");
+    throw secondOpen();
   },
   "channel.close"(channel) {
     channel.connection.closeChannel(channel);
   },
-  "channel.close-ok"() {/* crossed with a close of our own that is already forgotten */},
   "channel.flow"(channel, { active }) {
     // RabbitMQ takes flow only to be turned on: basic.qos and TCP do the rest.
     if (!active) throw new ProtocolError("NOT_IMPLEMENTED", "active=false");

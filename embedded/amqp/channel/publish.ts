@@ -47,7 +47,7 @@ export function takeContent(channel: Channel, frames: FrameReader): void {
   if (!content.complete) return;
   channel.content = undefined;
   publish(channel, content);
-  if (broker.short) connection.block();
+  if (broker.shortage !== undefined) connection.block();
 }
 
 /** Carry out a basic.publish whose content is complete. @throws ProtocolError as RabbitMQ refuses it. */

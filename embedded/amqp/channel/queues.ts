@@ -30,6 +30,7 @@ function declareQueue(channel: Channel, args: Args<"queue.declare">): Queue {
   const existing = channel.vhost.queues.get(name);
   if (!existing) return createQueue(channel, name, args);
   assertSameQueue(channel, existing, args);
+  channel.vhost.awaitStored("queue", name);
   existing.touch();
   return existing;
 }
@@ -105,7 +106,10 @@ function declareReplyQueue(channel: Channel, args: Args<"queue.declare">): void 
 /** @returns how many messages were ready in it; 0 when there is no such queue, which is no error */
 function deleteQueue(channel: Channel, args: Args<"queue.delete">): number {
   const name = clean(expandName(channel, args.queue));
-  if (!channel.vhost.queues.has(name)) return 0;
+  if (!channel.vhost.queues.has(name)) {
+    channel.vhost.awaitStored("queue", name);
+    return 0;
+  }
   const queue = findQueue(channel, name);
   queue.dropExpired();
   if (args.ifUnused && queue.consumers.length > 0) {
@@ -132,7 +136,9 @@ export const queueHandlers: Handlers = {
     });
   },
   "queue.purge"(channel, args) {
-    const messageCount = findQueue(channel, expandName(channel, args.queue)).purge();
+    const queue = findQueue(channel, expandName(channel, args.queue));
+    const messageCount = queue.purge();
+    if (queue.durable && messageCount > 0) channel.broker.changed();
     if (!args.nowait) channel.send("queue.purge-ok", { messageCount });
   },
   "queue.delete"(channel, args) {

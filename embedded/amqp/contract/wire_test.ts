@@ -39,6 +39,64 @@ const hard: Record<string, Case> = {
     "CHANNEL_ERROR - second 'channel.open' seen",
     "20.10",
   ],
+  "a channel opened again before its close-ok": [
+    async (w) => {
+      await w.send(1, "basic.get", { ticket: 0, queue: crypto.randomUUID(), noAck: true });
+      await w.expect("channel.close");
+      await w.send(1, "channel.open", { outOfBand: "" });
+    },
+    504,
+    "CHANNEL_ERROR - second 'channel.open' seen",
+    "20.10",
+  ],
+  "a close-ok that nobody waits for": [
+    (w) => w.send(1, "channel.close-ok", {}),
+    503,
+    "COMMAND_INVALID - unimplemented method",
+    "20.41",
+  ],
+  "a close-ok of the connection that nobody waits for": [
+    (w) => w.send(0, "connection.close-ok", {}),
+    504,
+    "CHANNEL_ERROR - unexpected method in connection state running",
+    "10.51",
+  ],
+  "an answer that only a server gives": [
+    (w) => w.send(1, "queue.declare-ok", { queue: "x", messageCount: 0, consumerCount: 0 }),
+    503,
+    "COMMAND_INVALID - unimplemented method",
+    "50.11",
+  ],
+  "a method that is cut": [
+    (w) => w.frame(1, 1, Buffer.of(0, 60, 0, 10, 0, 0, 0, 0, 0)),
+    501,
+    "FRAME_ERROR - cannot decode <<0,0,0,0,0>>",
+    "60.10",
+  ],
+  "a method with more behind it": [
+    (w) => w.frame(1, 1, Buffer.of(0, 60, 0, 10, 0, 0, 0, 0, 0, 0, 0, 9, 9)),
+    501,
+    "FRAME_ERROR - cannot decode <<0,0,0,0,0,0,0,9,9>>",
+    "60.10",
+  ],
+  "a frame of an unknown type": [
+    (w) => w.frame(5, 1, Buffer.from("abc")),
+    501,
+    `FRAME_ERROR - type 5, all octets = <<"abc">>: unknown_frame`,
+    "0.0",
+  ],
+  "a heartbeat that says something": [
+    (w) => w.frame(8, 0, Buffer.from("abc")),
+    501,
+    `FRAME_ERROR - type 8, all octets = <<"abc">>: unknown_frame`,
+    "0.0",
+  ],
+  "a method without its number": [
+    (w) => w.frame(1, 0, Buffer.from("a")),
+    501,
+    `FRAME_ERROR - type 1, all octets = <<"a">>: unknown_frame`,
+    "0.0",
+  ],
   "a channel never opened": [
     (w) => w.send(2, "basic.qos", { prefetchSize: 0, prefetchCount: 0, global: false }),
     504,
@@ -106,7 +164,7 @@ const hard: Record<string, Case> = {
     "NOT_ALLOWED - number of channels opened (10) has reached the negotiated channel_max (10)",
     "0.0",
   ],
-  "a start-ok in the middle": [
+  "an open in the middle": [
     (w) => w.send(0, "connection.open", { virtualHost: "/", capabilities: "", insist: false }),
     504,
     "CHANNEL_ERROR - unexpected method in connection state running",

@@ -11,13 +11,31 @@ import {
   scanProperties,
 } from "../protocol/properties.ts";
 
-/** Small messages share blocks of this size: a buffer of its own for each would cost more than its bytes. */
-const blockSize = 16 * 1024;
-/** Messages up to this size live in a shared block. */
-const smallSize = 2 * 1024;
+/**
+ * Messages up to a size share blocks, where a buffer for each would cost more than its bytes. A block lives as long as any
+ * message in it.
+ */
+const shared = {
+  /** The usual. */
+  heap: [{ size: 2 * 1024, block: 16 * 1024 }],
+  /** While there is a backlog. */
+  mapped: [{ size: 2 * 1024, block: 32 * 1024 }, { size: 32 * 1024, block: 256 * 1024 }],
+};
+/** Mappings to have at most: Linux allows a process 65,530, and V8 needs some. */
+const maxMapped = 30_000;
 
-let block: Buffer = Buffer.alloc(0);
-let blockUsed = 0;
+let memory: keyof typeof shared = "heap";
+let mapped = 0;
+const unmapped = new FinalizationRegistry(() => mapped--);
+
+/**
+ * Say whether a backlog of messages is piling up. Its memory is to go back to the system afterwards, which memory from
+ * malloc(3), as buffers usually have it, mostly does not: it stays with the process. V8 maps each resizable buffer by itself
+ * and unmaps it when it is garbage; reading and writing it is slower, so that only a backlog lives in such buffers.
+ */
+export function setBacklog(on: boolean): void {
+  memory = on ? "mapped" : "heap";
+}
 
 /** A run of bytes inside a buffer. */
 export interface Run {
@@ -25,16 +43,32 @@ export interface Run {
   at: number;
 }
 
+/** The blocks that are being filled, with what is used of each, by their size. */
+const filling = new Map<number, { buf: Buffer; used: number }>();
+
 /** `size` bytes to write a message into. */
 export function allocate(size: number): Run {
-  if (size > smallSize) return { buf: Buffer.allocUnsafeSlow(size), at: 0 };
-  if (blockUsed + size > block.length) {
-    block = Buffer.allocUnsafeSlow(blockSize);
-    blockUsed = 0;
+  for (const { size: largest, block } of shared[memory]) {
+    if (size > largest) continue;
+    let current = filling.get(block);
+    if (!current || current.used + size > block) {
+      current = { buf: makeBuffer(block), used: 0 };
+      filling.set(block, current);
+    }
+    const at = current.used;
+    current.used += size;
+    return { buf: current.buf, at };
   }
-  const at = blockUsed;
-  blockUsed += size;
-  return { buf: block, at };
+  return { buf: makeBuffer(size), at: 0 };
+}
+
+/** A buffer that nothing else shares. */
+export function makeBuffer(size: number): Buffer {
+  if (memory === "heap" || mapped >= maxMapped) return Buffer.allocUnsafeSlow(size);
+  const bytes = new ArrayBuffer(size, { maxByteLength: size });
+  mapped++;
+  unmapped.register(bytes, undefined);
+  return Buffer.from(bytes, 0, size);
 }
 
 /**
@@ -113,13 +147,17 @@ export class Message {
   }
 }
 
-/** Write exchange and routing key where a message's bytes start. */
+/** Two short strings are 512 bytes at most. */
+const route = Buffer.alloc(512);
+
+/** Write exchange and routing key, as short strings, where a message's bytes start. */
 export function writeRoute(run: Run, exchange: string, routingKey: string): void {
-  let pos = run.at;
-  run.buf[pos++] = exchange.length;
-  pos += writeLatin1(run.buf, exchange, pos, exchange.length);
-  run.buf[pos++] = routingKey.length;
-  writeLatin1(run.buf, routingKey, pos, routingKey.length);
+  let pos = 0;
+  route[pos++] = exchange.length;
+  pos += writeLatin1(route, exchange, pos, exchange.length);
+  route[pos++] = routingKey.length;
+  pos += writeLatin1(route, routingKey, pos, routingKey.length);
+  route.copy(run.buf, run.at, 0, pos);
 }
 
 const restoring = new Reader(Buffer.alloc(0));

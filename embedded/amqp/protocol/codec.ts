@@ -9,6 +9,7 @@ import {
   type Reader,
   type Sink,
   type Table,
+  Truncated,
   writeLongstr,
   writeShortstr,
   writeTable,
@@ -21,6 +22,7 @@ type AnyArgs = Record<string, unknown>;
 export interface Method {
   readonly name: MethodName;
   readonly id: number;
+  /** @throws ProtocolError 501 when the fields do not fill the reader's window just so */
   decode(reader: Reader): AnyArgs;
   encode(sink: Sink, args: AnyArgs): void;
 }
@@ -100,14 +102,27 @@ function compile(
     name,
     id,
     decode(reader) {
+      const start = reader.pos;
       const args: AnyArgs = {};
-      for (let i = 0; i < decoders.length; i++) decoders[i]!(reader, args);
+      try {
+        for (let i = 0; i < decoders.length; i++) decoders[i]!(reader, args);
+      } catch (error) {
+        throw error instanceof Truncated ? undecodable(reader, start) : error;
+      }
+      if (reader.pos !== reader.end) throw undecodable(reader, start);
       return args;
     },
     encode(sink, args) {
       for (let i = 0; i < encoders.length; i++) encoders[i]!(sink, args);
     },
   };
+}
+
+/** Too few or too many octets for the fields of the method, worded as RabbitMQ does. */
+function undecodable({ buf, end }: Reader, start: number): ProtocolError {
+  // A reply text holds 255 octets.
+  const shown = [...buf.subarray(start, Math.min(end, start + 255))].join(",");
+  return new ProtocolError("FRAME_ERROR", `cannot decode <<${shown}>>`);
 }
 
 const byName = new Map<string, Method>();

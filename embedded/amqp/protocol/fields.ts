@@ -47,8 +47,11 @@ export const typeNames: Record<Field["t"], string> = {
 /** Tables nested deeper are refused, so that no client can exhaust the stack. */
 const maxDepth = 100;
 
-function truncated(): never {
-  throw new ProtocolError("SYNTAX_ERROR", "field exceeds its frame");
+/** A field that its frame does not hold to the end. */
+export class Truncated extends ProtocolError {
+  constructor() {
+    super("SYNTAX_ERROR", "field exceeds its frame");
+  }
 }
 
 /** Bytes as a binary string; for short ones a loop beats the call into the runtime. */
@@ -84,7 +87,7 @@ export class Reader {
 
   take(length: number): number {
     const at = this.pos;
-    if (length > this.end - at) truncated();
+    if (length > this.end - at) throw new Truncated();
     this.pos = at + length;
     return at;
   }
@@ -140,12 +143,12 @@ export class Reader {
       throw new ProtocolError("SYNTAX_ERROR", `table nested deeper than ${maxDepth}`);
     }
     const length = this.long();
-    if (length > this.end - this.pos) truncated();
+    if (length > this.end - this.pos) throw new Truncated();
     return this.pos + length;
   }
 
   private leave(end: number): void {
-    if (this.pos !== end) truncated();
+    if (this.pos !== end) throw new Truncated();
     this.depth--;
   }
 

@@ -22,6 +22,21 @@ export interface Readable {
   read(into: Uint8Array): Promise<number | null>;
 }
 
+/** The octets that a payload has at least: a method's or a content header's fixed part; Infinity for an unknown type. */
+function smallest(type: number): number {
+  switch (type) {
+    case frame.method:
+      return 4;
+    case frame.header:
+      return 12;
+    case frame.body:
+    case frame.heartbeat:
+      return 0;
+    default:
+      return Infinity;
+  }
+}
+
 /** Cuts received bytes into frames. One frame is current at a time, so that none costs an object of its own. */
 export class FrameReader {
   /** Type of the current frame, one of `frame`. */
@@ -75,7 +90,7 @@ export class FrameReader {
   /**
    * Go on to the next frame.
    * @returns false when no whole one is there
-   * @throws ProtocolError 501 when it is larger than `frameMax` or its end octet is missing; all that has come is dropped then
+   * @throws ProtocolError 501 when it is no frame, or larger than `frameMax`; all that has come is dropped then
    */
   next(frameMax: number): boolean {
     const { buf, start } = this;
@@ -92,6 +107,9 @@ export class FrameReader {
     const last = buf[payload + size];
     if (last !== frame.end) {
       throw this.malformed(payload, payload + size, `{invalid_frame_end_marker,${last}}`);
+    }
+    if (size < smallest(this.type) || (this.type === frame.heartbeat && size > 0)) {
+      throw this.malformed(payload, payload + size, "unknown_frame");
     }
     this.payload.window(payload, payload + size);
     this.start = payload + size + 1;

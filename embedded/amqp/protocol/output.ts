@@ -71,6 +71,12 @@ export class Output implements Sink {
     void this.send();
   }
 
+  /** Forget what was written and not yet handed to the socket. */
+  discard(): void {
+    this.segments = [];
+    this.segmentBytes = this.sealed = this.pos = 0;
+  }
+
   private async send(): Promise<void> {
     this.seal();
     const { segments, buf } = this;

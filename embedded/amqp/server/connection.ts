@@ -5,17 +5,17 @@
 import type { Broker, Client } from "../broker/broker.ts";
 import type { VirtualHost } from "../broker/vhost.ts";
 import { Channel, type ChannelConnection } from "../channel/channel.ts";
-import { handleMethod } from "../channel/methods.ts";
+import { handleMethod, secondOpen } from "../channel/methods.ts";
 import { takeContent } from "../channel/publish.ts";
 import { writeHeartbeat } from "../message/delivery.ts";
 import { methodById, writeMethod } from "../protocol/codec.ts";
-import { type Table, writeLatin1 } from "../protocol/fields.ts";
+import type { Table } from "../protocol/fields.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import { Output } from "../protocol/output.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import { type Args, frame, type MethodName } from "../protocol/spec.ts";
 import type { Queue } from "../queue/queue.ts";
-import { type ConnectionState, handshake, serverProperties, type Session } from "./handshake.ts";
+import { acceptHeader, type ConnectionState, handshake, type Session } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
 import { isClosed } from "./socket_errors.ts";
 
@@ -23,9 +23,6 @@ import { isClosed } from "./socket_errors.ts";
 const outputMark = 1024 * 1024;
 /** Largest frame before tuning (RabbitMQ `initial_frame_max`). */
 const initialFrameMax = 4096;
-const protocolHeader = "AMQP\0\0\x09\x01";
-/** How 0-9 clients spell it; RabbitMQ takes it as 0-9-1. */
-const olderHeader = "AMQP\x01\x01\0\x09";
 /** Milliseconds that a client has to take the last bytes that were written for it. */
 const lastBytesPatience = 2000;
 
@@ -42,8 +39,10 @@ export class Connection implements Client, ChannelConnection, Session {
   user = "";
   vhost: VirtualHost | undefined;
   current = 0;
-  /** Memory is short, and it published: nothing is read from it. */
+  /** Memory or the disk is short, and it published: nothing is read from it. */
   private blocked = false;
+  /** Its output tells of changes that are not yet committed. */
+  private uncommitted = false;
   /** Ends the wait of the reading side for room in the output, or in memory. */
   private readOn: (() => void) | undefined;
   private readonly confirmers = new Set<Channel>();
@@ -53,7 +52,12 @@ export class Connection implements Client, ChannelConnection, Session {
   private deadline: number;
   private ended = false;
 
-  constructor(readonly broker: Broker, private readonly conn: Deno.Conn) {
+  /** @param address Where the client connects from. */
+  constructor(
+    readonly broker: Broker,
+    private readonly conn: Deno.Conn,
+    readonly address: string,
+  ) {
     const now = broker.now();
     this.frames = new FrameReader(conn);
     this.output = new Output(conn, () => this.outputTaken());
@@ -78,12 +82,30 @@ export class Connection implements Client, ChannelConnection, Session {
     this.touched();
   }
 
-  finishTurn(stored: boolean): void {
-    if (this.confirmers.size > 0) {
-      for (const channel of this.confirmers) channel.sendConfirms(stored);
+  sendEarly(): void {
+    if (!this.uncommitted) this.output.flush();
+  }
+
+  finishTurn(refusal: string | undefined): void {
+    if (refusal !== undefined) this.holdBack(refusal);
+    else if (this.confirmers.size > 0) {
+      for (const channel of this.confirmers) channel.sendConfirms();
       this.confirmers.clear();
     }
+    this.uncommitted = false;
     this.output.flush();
+  }
+
+  /**
+   * The disk takes nothing. Who was answered something that is not on disk does not get that answer, but an error: as
+   * RabbitMQ's internal errors, it ends the connection. Who waits for confirms is blocked, and gets them once they are true.
+   */
+  private holdBack(reason: string): void {
+    if (this.uncommitted && this.state === "running") {
+      this.output.discard();
+      this.current = 0;
+      this.fail(0, new ProtocolError("INTERNAL_ERROR", `cannot store: ${reason}`));
+    } else if (this.confirmers.size > 0) this.block();
   }
 
   send<N extends MethodName>(name: N, args: Args<N>): void {
@@ -116,11 +138,11 @@ export class Connection implements Client, ChannelConnection, Session {
   private async read(): Promise<boolean> {
     while (this.mustWait()) await new Promise<void>((resolve) => this.readOn = resolve);
     if (this.ended || !await this.frames.fill()) return false;
-    this.liveness.received(this.broker.now());
+    this.liveness.received();
     if (this.state === "header") {
       const header = this.frames.protocolHeader();
       if (header === undefined) return true;
-      if (!this.accept(header)) return false;
+      if (!acceptHeader(this, header)) return false;
     }
     while (!this.ended && this.nextFrame()) this.handleFrame();
     return !this.ended;
@@ -135,24 +157,6 @@ export class Connection implements Client, ChannelConnection, Session {
     this.readOn = undefined;
   }
 
-  private accept(header: string): boolean {
-    if (header !== protocolHeader && header !== olderHeader) {
-      this.output.reserve(8);
-      this.output.pos += writeLatin1(this.output.buf, protocolHeader, this.output.pos);
-      this.output.flush();
-      return false;
-    }
-    this.state = "starting";
-    this.send("connection.start", {
-      versionMajor: 0,
-      versionMinor: 9,
-      serverProperties,
-      mechanisms: "PLAIN AMQPLAIN",
-      locales: "en_US",
-    });
-    return true;
-  }
-
   private nextFrame(): boolean {
     try {
       return this.frames.next(this.frameMax);
@@ -165,6 +169,7 @@ export class Connection implements Client, ChannelConnection, Session {
 
   private handleFrame(): void {
     const { channel } = this.frames;
+    const { changes } = this.broker;
     this.current = 0;
     try {
       if (channel === 0) this.handleControlFrame();
@@ -174,6 +179,7 @@ export class Connection implements Client, ChannelConnection, Session {
       this.fail(channel, error);
     }
     this.broker.afterMethod();
+    if (this.broker.changes !== changes) this.uncommitted = true;
   }
 
   /** A frame on channel 0: a heartbeat or a method of class connection. */
@@ -193,7 +199,7 @@ export class Connection implements Client, ChannelConnection, Session {
     if (!method) throw unknownMethod(this.current);
     const args = method.decode(payload);
     if (method.name === "connection.close") this.acceptClose();
-    else if (method.name !== "connection.close-ok") handshake(this, method.name, args);
+    else handshake(this, method.name, args);
   }
 
   private handleChannelFrame(): void {
@@ -210,14 +216,17 @@ export class Connection implements Client, ChannelConnection, Session {
     const { payload } = this.frames;
     this.current = payload.long();
     const method = methodById(this.current);
-    if (channel?.state === "closing") {
-      if (method?.name === "channel.close-ok") this.channels.delete(id);
-      else if (method?.name === "channel.close") channel.send("channel.close-ok", {});
-      return;
-    }
+    if (channel?.state === "closing") return this.handleWhileClosing(channel, method?.name);
     if (!method) throw unknownMethod(this.current);
     if (channel) handleMethod(channel, method, payload);
     else this.openChannel(id, method.name);
+  }
+
+  /** The broker closed the channel and waits for close-ok: what the client sent before it knew is passed over. */
+  private handleWhileClosing(channel: Channel, method: MethodName | undefined): void {
+    if (method === "channel.close-ok") this.channels.delete(channel.id);
+    else if (method === "channel.close") channel.send("channel.close-ok", {});
+    else if (method === "channel.open") throw secondOpen();
   }
 
   private openChannel(id: number, method: MethodName): void {
@@ -247,7 +256,7 @@ export class Connection implements Client, ChannelConnection, Session {
   }
 
   private confirmNow(channel: Channel): void {
-    if (this.confirmers.delete(channel)) channel.sendConfirms(this.broker.commit());
+    if (this.confirmers.delete(channel) && this.broker.commit()) channel.sendConfirms();
   }
 
   /** The client closes the connection. */
@@ -306,6 +315,10 @@ export class Connection implements Client, ChannelConnection, Session {
     };
   }
 
+  refuse(reason: ProtocolError): void {
+    this.fail(0, reason);
+  }
+
   shutDown(reason: string): void {
     this.current = 0;
     if (this.state === "running") {
@@ -328,20 +341,20 @@ export class Connection implements Client, ChannelConnection, Session {
     this.resumeReading();
   }
 
-  // ---- memory and time
+  // ---- shortage and time
 
   block(): void {
     if (this.blocked) return;
     this.blocked = true;
     if (this.can("connection.blocked")) {
-      this.send("connection.blocked", { reason: "low on memory" });
+      this.send("connection.blocked", { reason: `low on ${this.broker.shortage}` });
     }
   }
 
   unblock(): void {
     if (!this.blocked) return;
     this.blocked = false;
-    this.liveness.received(this.broker.now());
+    this.liveness.received();
     if (this.can("connection.blocked")) this.send("connection.unblocked", {});
     this.resumeReading();
   }
@@ -355,26 +368,23 @@ export class Connection implements Client, ChannelConnection, Session {
     const { sent, unsent } = this.output;
     const traffic = { sent, unsent, backedUp: !this.writable, blocked: this.blocked };
     const due = this.liveness.due(now, this.heartbeat, traffic);
-    if (due === "hang up") return this.end();
+    if (due === "hang up") {
+      this.broker.report(
+        `Connection from ${this.address} closed: nothing came from it for two heartbeats of ${this.heartbeat} s`,
+      );
+      return this.end();
+    }
     if (due === "nothing") return;
     writeHeartbeat(this.output);
     this.touched();
   }
 
-  /** Close channels whose client keeps a delivery too long (RabbitMQ "Delivery Acknowledgement Timeout"). */
   private checkDeliveries(now: number): void {
-    const timeout = this.broker.limits.consumerTimeout;
     for (const channel of this.channels.values()) {
-      if (channel.state !== "open" || now - channel.oldest <= timeout) continue;
+      const reason = channel.overdue(now);
+      if (!reason) continue;
       this.current = 0;
-      this.fail(
-        channel.id,
-        new ProtocolError(
-          "PRECONDITION_FAILED",
-          `delivery acknowledgement on channel ${channel.id} timed out. Timeout value used: ${timeout} ms. ` +
-            "This timeout value can be configured, see consumers doc guide to learn more",
-        ),
-      );
+      this.fail(channel.id, reason);
     }
   }
 }

@@ -4,13 +4,14 @@
  */
 import { Buffer } from "node:buffer";
 import type { Broker } from "../broker/broker.ts";
+import type { Output } from "../protocol/output.ts";
 import type { VirtualHost } from "../broker/vhost.ts";
-import { Reader, type Table, toTable } from "../protocol/fields.ts";
+import { Reader, type Table, toTable, writeLatin1 } from "../protocol/fields.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import type { Args, MethodName } from "../protocol/spec.ts";
 
 /** What connection.start tells about the broker. */
-export const serverProperties: Table = toTable({
+const serverProperties: Table = toTable({
   capabilities: {
     "publisher_confirms": true,
     "exchange_exchange_bindings": true,
@@ -31,18 +32,32 @@ export const serverProperties: Table = toTable({
   version: "3.10.8",
 });
 
+const protocolHeader = "AMQP\0\0\x09\x01";
+/** How 0-9 clients spell it; RabbitMQ takes it as 0-9-1. */
+const olderHeader = "AMQP\x01\x01\0\x09";
+
 /** What the broker proposes; a client may ask for less, not for more (RabbitMQ's defaults). */
-export const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
+const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
 /** Smallest frame that every peer must accept (spec 4.2.3, frame-min-size). */
 const minFrame = 4096;
 
 /** Where the connection stands; `closed`: only its end is waited for. */
-export type ConnectionState = "header" | "starting" | "tuning" | "opening" | "running" | "closed";
+export type ConnectionState =
+  | "header"
+  | "starting"
+  | "authenticating"
+  | "tuning"
+  | "opening"
+  | "running"
+  | "closed";
 
 /** What the handshake settles about a connection. */
 export interface Session {
   readonly broker: Broker;
+  readonly output: Output;
   state: ConnectionState;
+  /** Where the client connects from: its IP address. */
+  readonly address: string;
   /** What the client announced that it can do. */
   capabilities: Table;
   /** Who logged in, as a binary string. */
@@ -57,6 +72,33 @@ export interface Session {
   vhost: VirtualHost | undefined;
   /** Send a method on channel 0. */
   send<N extends MethodName>(name: N, args: Args<N>): void;
+  /** Refuse the client for this reason. */
+  refuse(reason: ProtocolError): void;
+  /** Hang up. */
+  end(): void;
+}
+
+/**
+ * Take the eight bytes that a connection starts with (spec 4.2.2).
+ * @returns false when it is no AMQP 0-9-1: the client is told what this is, and is to be hung up on
+ */
+export function acceptHeader(session: Session, header: string): boolean {
+  if (header !== protocolHeader && header !== olderHeader) {
+    const { output } = session;
+    output.reserve(protocolHeader.length);
+    output.pos += writeLatin1(output.buf, protocolHeader, output.pos);
+    output.flush();
+    return false;
+  }
+  session.state = "starting";
+  session.send("connection.start", {
+    versionMajor: 0,
+    versionMinor: 9,
+    serverProperties,
+    mechanisms: "PLAIN AMQPLAIN",
+    locales: "en_US",
+  });
+  return true;
 }
 
 /** Handle a method on channel 0. @throws ProtocolError when it is out of turn or refused. */
@@ -91,13 +133,26 @@ function startOk(session: Session, args: Args<"connection.start-ok">): void {
   if (!credentials) {
     throw new ProtocolError("COMMAND_INVALID", "unknown authentication mechanism or response");
   }
-  if (!broker.authenticate(...credentials)) {
-    throw new ProtocolError(
-      "ACCESS_REFUSED",
-      `Login was refused using authentication mechanism ${args.mechanism}. For details see the broker logfile.`,
+  const wait = broker.logins.delay(session.address, broker.now());
+  if (wait === undefined) return session.end();
+  session.state = "authenticating";
+  const decide = () => authenticate(session, args.mechanism, ...credentials);
+  if (wait === 0) decide();
+  else setTimeout(decide, wait);
+}
+
+function authenticate(session: Session, mechanism: string, user: string, password: string): void {
+  const { broker, address } = session;
+  if (session.state !== "authenticating") return; // It was closed while it waited.
+  if (!broker.logins.check(address, user, password, broker.now())) {
+    return session.refuse(
+      new ProtocolError(
+        "ACCESS_REFUSED",
+        `Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`,
+      ),
     );
   }
-  session.user = credentials[0];
+  session.user = user;
   session.state = "tuning";
   session.send("connection.tune", proposal);
 }

@@ -5,6 +5,7 @@
  * @module
  */
 import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { makePrivate } from "../../private_files.ts";
 import type { Message } from "../message/message.ts";
 import type { Entry, Queue } from "../queue/queue.ts";
 
@@ -13,6 +14,13 @@ export interface Entity {
   kind: "exchange" | "queue" | "binding";
   name: string;
   definition: unknown;
+}
+
+/** What tells entities apart. */
+export type EntityName = Pick<Entity, "kind" | "name">;
+
+function entityKey({ kind, name }: EntityName): string {
+  return `${kind} ${name}`;
 }
 
 /** A stored message in a queue, as `load()` yields it. */
@@ -36,11 +44,18 @@ const schema = `
     id integer primary key, queue integer not null, expires integer not null, properties integer not null, data blob not null);
   create table if not exists entry (
     position integer primary key, message integer not null, queue integer not null, expires integer not null);
-  pragma user_version = 1;
 `;
 
 /** Rows read at a time at a restart. */
 const loadChunk = 5000;
+
+/** Pages (of 4 KB) that are given back in one step: some milliseconds. */
+const shrinkStep = 256;
+/** Free pages that the file may keep. */
+const spareFree = 1024;
+
+/** Version of the schema, as SQLite's `user_version`. */
+const version = 1;
 
 /** The SQLite file of a broker; one process has it open at a time. */
 export class Store {
@@ -48,7 +63,8 @@ export class Store {
   private adds: Entry[] = [];
   private removes: number[] = [];
   private removedEntries: number[] = [];
-  private entities: [Entity, "set" | "delete"][] = [];
+  /** Definitions to be stored, or null for what is to be deleted, by kind and name. */
+  private entities = new Map<string, Entity>();
   private moved = new Set<Queue>();
   private readonly insertMessage: StatementSync;
   private readonly insertEntry: StatementSync;
@@ -59,23 +75,30 @@ export class Store {
   private readonly setDelivered: StatementSync;
 
   /**
-   * @param file Path of the SQLite file; created when absent.
+   * @param path Path of the SQLite file; created when absent.
    * @throws Error when it cannot be opened, or another process has it open.
    */
-  constructor(file: string) {
+  constructor(readonly path: string) {
     try {
-      this.db = new DatabaseSync(file);
-      // Exclusive locking: one broker per file, and WAL without shared memory.
+      makePrivate(path);
+      this.db = new DatabaseSync(path);
+      // Exclusive locking: one broker per file, and WAL without the file of shared memory. Before anything is read.
+      this.db.exec("pragma locking_mode = exclusive");
+      // Only a file without any page can be told to give pages back later.
+      if (this.pragma("page_count") === 0) this.db.exec("pragma auto_vacuum = incremental");
       this.db.exec(`
-        pragma locking_mode = exclusive;
         pragma journal_mode = wal;
         pragma synchronous = full;
         pragma wal_autocheckpoint = 4000;
         pragma cache_size = -16000;
-        ${schema}
+        pragma journal_size_limit = 16777216;
       `);
+      // Written only where it is not there: a start must not need space on a full disk.
+      if (this.pragma("user_version") !== version) {
+        this.db.exec(`begin; ${schema} pragma user_version = ${version}; commit;`);
+      }
     } catch (error) {
-      throw new Error(`Cannot open ${file}: ${(error as Error).message}`, { cause: error });
+      throw new Error(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
     }
     const prepare = (sql: string) => this.db.prepare(sql);
     this.insertMessage = prepare("insert into message values (?, ?, ?, ?, ?)");
@@ -87,10 +110,14 @@ export class Store {
     this.setDelivered = prepare("insert or replace into delivered values (?, ?)");
   }
 
+  private pragma(name: string): unknown {
+    return Object.values(this.db.prepare(`pragma ${name}`).get()!)[0];
+  }
+
   /** Whether anything waits for a commit. */
   get dirty(): boolean {
     return this.adds.length > 0 || this.removes.length > 0 || this.removedEntries.length > 0 ||
-      this.entities.length > 0 || this.moved.size > 0;
+      this.entities.size > 0 || this.moved.size > 0;
   }
 
   /** How many entries wait for a commit. */
@@ -119,51 +146,69 @@ export class Store {
   }
 
   set(entity: Entity): void {
-    this.entities.push([entity, "set"]);
+    this.entities.set(entityKey(entity), entity);
   }
 
-  delete(entity: Omit<Entity, "definition">): void {
-    this.entities.push([{ ...entity, definition: null }, "delete"]);
+  delete(entity: EntityName): void {
+    this.entities.set(entityKey(entity), { ...entity, definition: null });
   }
 
-  /** Write all that has collected, durably. @throws Error when the disk refuses; nothing is written then. */
+  /** Whether a change of this entity waits for a commit. */
+  isPending(entity: EntityName): boolean {
+    return this.entities.has(entityKey(entity));
+  }
+
+  /**
+   * Write all that has collected, durably.
+   * @throws Error when the disk refuses; nothing is written then, and all of it still waits for the next commit
+   */
   commit(): void {
     if (!this.dirty) return;
-    const { adds, entities, moved } = this;
-    const removes = this.removes, removedEntries = this.removedEntries;
-    this.adds = [];
-    this.entities = [];
-    this.removes = [];
-    this.removedEntries = [];
-    this.moved = new Set();
-    this.db.exec("begin immediate");
+    const { adds, moved } = this;
     try {
-      for (const [{ kind, name, definition }, action] of entities) {
-        // As JSON, since SQLite ends a text at a NUL.
-        const key = JSON.stringify(name);
-        if (action === "delete") this.deleteEntity.run(kind, key);
-        else this.setEntity.run(kind, key, JSON.stringify(definition));
-      }
+      this.db.exec("begin immediate");
+      this.writeEntities();
       // Deletions first: what they free can be used at once. None can concern what is inserted below.
-      deleteRuns(this.deleteMessages, removes);
-      deleteRuns(this.deleteEntries, removedEntries);
+      deleteRuns(this.deleteMessages, this.removes);
+      deleteRuns(this.deleteEntries, this.removedEntries);
       for (const entry of adds) if (entry.stored === 1) this.insert(entry);
       for (const queue of moved) {
-        if (queue.deleted) continue;
-        queue.deliveredStored = queue.delivered;
-        this.setDelivered.run(queue.id, queue.delivered);
+        if (!queue.deleted) this.setDelivered.run(queue.id, queue.delivered);
       }
       this.db.exec("commit");
     } catch (error) {
-      this.db.exec("rollback");
-      // The rows may be missing now; entries that count as stored are deleted in vain, which is harmless.
+      this.undo();
       throw error;
+    }
+    for (const entry of adds) if (entry.stored === 1) entry.stored = 2;
+    for (const queue of moved) queue.deliveredStored = queue.delivered;
+    this.adds = [];
+    this.entities.clear();
+    this.removes = [];
+    this.removedEntries = [];
+    this.moved.clear();
+  }
+
+  private writeEntities(): void {
+    for (const { kind, name, definition } of this.entities.values()) {
+      // As JSON, since SQLite ends a text at a NUL.
+      const key = JSON.stringify(name);
+      if (definition === null) this.deleteEntity.run(kind, key);
+      else this.setEntity.run(kind, key, JSON.stringify(definition));
     }
   }
 
-  private insert(entry: Entry): void {
-    const { message, queue, position, expires } = entry;
-    entry.stored = 2;
+  /** A commit failed: nothing of it is on disk. */
+  private undo(): void {
+    // SQLite itself has rolled back after some errors, such as a full disk.
+    if (this.db.isTransaction) this.db.exec("rollback");
+    // What was settled meanwhile need not be kept: a disk may be full for long.
+    this.adds = this.adds.filter(({ stored }) => stored === 1);
+    // All entries of a message are added together, so that one to be added has no row of an earlier commit.
+    for (const { message } of this.adds) message.row = 0;
+  }
+
+  private insert({ message, queue, position, expires }: Entry): void {
     if (message.row === 0) {
       const alone = message.entries === 1;
       // A shared row takes its number from no entry: positions are whole, half ones do not exist, negative ones do.
@@ -239,9 +284,25 @@ export class Store {
     );
   }
 
-  /** Close the file; what has collected is committed first. */
+  /**
+   * Give some of the pages that are free back to the disk.
+   * @returns whether there are more of them; the last few MB stay, since what comes next would need them again
+   * @throws Error when the disk refuses
+   */
+  shrink(): boolean {
+    if (this.pragma("freelist_count") as number <= spareFree) return false;
+    // A no-op in a file of an earlier version, which knows no incremental vacuum.
+    if (this.pragma("auto_vacuum") !== 2) return false;
+    // exec() would free a single page: the pragma frees one whenever it is asked for a row.
+    this.db.prepare(`pragma incremental_vacuum(${shrinkStep})`).all();
+    if (this.pragma("freelist_count") as number > spareFree) return true;
+    // What is in the WAL is moved to the file, which then becomes shorter, and so does the WAL.
+    this.db.prepare("pragma wal_checkpoint(truncate)").all();
+    return false;
+  }
+
+  /** Close the file. What has collected and was not committed is lost. */
   close(): void {
-    this.commit();
     this.db.close();
   }
 }

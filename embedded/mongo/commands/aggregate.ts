@@ -6,10 +6,11 @@ import { CommandError } from "../errors.ts";
 import type { Resolver } from "../language/aggregation.ts";
 import { loadAggregation, variablesOf } from "../language/load_aggregation.ts";
 import { compileFilter } from "../language/matcher.ts";
+import { MAX_DOCUMENT, MAX_HELD } from "../limits.ts";
 import type { Catalog } from "../storage/catalog.ts";
 import type { Collection } from "../storage/collection.ts";
 import { plan } from "../storage/planner.ts";
-import { matches, rows } from "../storage/scan.ts";
+import { type Match, matches, rows } from "../storage/scan.ts";
 import { resolveView } from "../storage/views.ts";
 import { decode, type Doc, encode } from "../values/bson_view.ts";
 import { stepsWithStringOrder } from "../values/collation.ts";
@@ -22,7 +23,14 @@ import { FIRST_BATCH, type Source } from "./cursors.ts";
 import { sourceDocuments } from "./diagnostics.ts";
 import { checkFields, countField, docField, listField } from "./fields.ts";
 import { prepareOutput } from "./output_stages.ts";
-import { countSelected, scanStats, select, selected, type Selection } from "./selection.ts";
+import {
+  countSelected,
+  resting,
+  scanStats,
+  select,
+  selected,
+  type Selection,
+} from "./selection.ts";
 
 const REFUSED: Record<string, string> = {
   $changeStream: "The $changeStream stage is only supported on replica sets",
@@ -138,24 +146,55 @@ async function runPipeline(
   const output = last && ("$out" in last || "$merge" in last) ? last : undefined;
   const collection = find();
   const stats = scanStats(body);
-  const input = given ?? (function* () {
-    for (const { row, doc } of selected(collection, selection, 0, 0, stats)) {
-      yield doc ?? decode(row.doc);
-    }
-  })();
+  const input = given ?? documents(selected(collection, selection, 0, 0, stats), rest);
   const piped = aggregatePipeline(output ? rest.slice(0, -1) : rest, input, variables, resolver);
   const results = order ? stepsWithStringOrder(order, piped) : piped;
   if (output) {
     const write = await prepareOutput(catalog, db, output, variables);
-    write([...results]);
+    write(results);
     return cursorReply("firstBatch", [], 0n, ns);
   }
   const source: Source = (function* () {
-    for (const doc of results) yield encode(doc);
+    for (const doc of results) yield encodeResult(doc);
   })();
-  const { batch, id } = cursors.start(ns, source, size);
+  const { batch, id } = cursors.start(ns, source, size, { rest: resting(stats) });
   stats.deadline = undefined; // the time until the client comes back is not the command's
   return cursorReply("firstBatch", batch, id, ns);
+}
+
+/** Stages that take one document after another; the others hold all that they get. */
+const STREAMING = new Set(
+  "$match $project $set $addFields $unset $replaceRoot $replaceWith $limit $skip $unwind $lookup $redact $count $out"
+    .split(" "),
+);
+
+/** The documents that a pipeline reads, as long as its stages can hold them. */
+function* documents(found: Iterable<Match>, stages: Doc[]): Generator<Doc, void> {
+  const holding = stages.map((stage) => Object.keys(stage)[0]!).find((name) =>
+    !STREAMING.has(name)
+  );
+  let bytes = 0;
+  for (const { row, doc } of found) {
+    bytes += row.doc.length;
+    if (holding && bytes > MAX_HELD) throw tooLarge(holding);
+    yield doc ?? decode(row.doc);
+  }
+}
+
+function tooLarge(what: string): CommandError {
+  return new CommandError(
+    "ExceededMemoryLimit",
+    `Exceeded memory limit for ${what}: the embedded store holds at most ${MAX_HELD} bytes of documents`,
+  );
+}
+
+function encodeResult(doc: Doc): Uint8Array {
+  const bytes = encode(doc);
+  if (bytes.length <= MAX_DOCUMENT) return bytes;
+  throw new CommandError(
+    "BSONObjectTooLarge",
+    `BSONObj size: ${bytes.length} is invalid. Size must be between 0 and ${MAX_DOCUMENT}`,
+  );
 }
 
 /** Take what the planner understands off the front of a pipeline: `$match`, then `$sort`. */
@@ -197,7 +236,13 @@ function otherCollections(catalog: Catalog, db: string, collated: boolean): Reso
   };
   const all = (name: string): Doc[] => {
     const other = open(name);
-    return other ? Array.from(rows(other, plan(other, {})), ({ doc }) => decode(doc)) : [];
+    if (!other) return [];
+    let bytes = 0;
+    return Array.from(rows(other, plan(other, {})), ({ doc }) => {
+      bytes += doc.length;
+      if (bytes > MAX_HELD) throw tooLarge(`joining all of ${other.ns}`);
+      return decode(doc);
+    });
   };
   const indexed = (name: string, path: string, values: unknown[]): Doc[] | undefined => {
     const other = open(name);

@@ -6,18 +6,17 @@
 import { CommandError } from "../errors.ts";
 import { walkPath } from "../language/paths.ts";
 import { MAX_DOCUMENT } from "../limits.ts";
-import type { Match } from "../storage/scan.ts";
 import { resolveView } from "../storage/views.ts";
-import { decode, type Doc } from "../values/bson_view.ts";
+import { decode } from "../values/bson_view.ts";
 import { withStringOrder } from "../values/collation.ts";
-import { compare, RANK, rankOf } from "../values/compare.ts";
+import { compare } from "../values/compare.ts";
 import { wrongType } from "../values/field_checks.ts";
 import { Identities } from "../values/identities.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
 import { checkFields, collectionName, countField, docField } from "./fields.ts";
 import { countSelected, scanStats, select, selected } from "./selection.ts";
-import { findStages, viewDocuments } from "./view_reads.ts";
+import { findStages, readView } from "./view_reads.ts";
 
 /** `count`. */
 export async function count(context: CommandContext): Promise<CommandResult> {
@@ -31,8 +30,9 @@ export async function count(context: CommandContext): Promise<CommandResult> {
   if (view) {
     const filter = docField(body, "query");
     const stages = findStages({ count: name, ...(filter ? { filter } : {}), skip, limit });
-    const [result] = await viewDocuments(context, view, [...stages, { $count: "n" }]);
-    return { n: result?.n ?? 0 };
+    let n: unknown = 0;
+    await readView(context, view, [...stages, { $count: "n" }], (result) => n = result.n);
+    return { n };
   }
   const collection = services.catalog.find(db, name);
   const selection = await select(collection, docField(body, "query") ?? {}, {
@@ -59,31 +59,27 @@ export async function distinct(context: CommandContext): Promise<CommandResult> 
     hint: view ? undefined : body.hint,
     collation: body.collation,
   });
-  const documents = view
-    ? await viewDocuments(context, view, [{ $match: query }])
-    : decoded(selected(collection, selection, 0, 0, scanStats(body)));
   const path = key.split(".");
   const identities = new Identities(selection.order);
   const found = new Map<string, unknown>();
   let size = 0;
-  for (const doc of documents) {
-    walkPath(doc, path, true, (value) => {
-      if (value === undefined || (Array.isArray(value) && rankOf(value) === RANK.array)) {
-        return false;
-      }
-      const text = identities.of(value);
-      if (found.has(text)) return false;
-      found.set(text, value);
-      size += text.length;
-      if (size > MAX_DOCUMENT) {
-        throw new CommandError("Location17217", "distinct too big, 16mb cap");
-      }
-      return false;
-    });
+  const add = (value: unknown) => {
+    if (value === undefined || Array.isArray(value)) return false;
+    const text = identities.of(value);
+    if (found.has(text)) return false;
+    found.set(text, value);
+    size += text.length;
+    if (size > MAX_DOCUMENT) {
+      throw new CommandError("Location17217", "distinct too big, 16mb cap");
+    }
+    return false;
+  };
+  if (view) {
+    await readView(context, view, [{ $match: query }], (doc) => walkPath(doc, path, true, add));
+  } else {
+    for (const { row, doc } of selected(collection, selection, 0, 0, scanStats(body))) {
+      walkPath(doc ?? decode(row.doc), path, true, add);
+    }
   }
   return { values: withStringOrder(selection.order, () => [...found.values()].sort(compare)) };
-}
-
-function* decoded(found: Iterable<Match>): Generator<Doc, void> {
-  for (const { row, doc } of found) yield doc ?? decode(row.doc);
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import { CommandError } from "../errors.ts";
+import { MAX_HELD } from "../limits.ts";
 
 /** The server's default of a first batch, in documents. */
 export const FIRST_BATCH = 101;
@@ -11,6 +12,20 @@ const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 
 /** Documents as bytes, one by one, on demand. */
 export type Source = Iterator<Uint8Array, void>;
+
+/** How a cursor is made. */
+export interface CursorOptions {
+  /** There is only the first batch. */
+  single?: boolean;
+  /** It is not closed when nobody uses it. */
+  noTimeout?: boolean;
+  /** Most documents, of all batches. */
+  limit?: number;
+  /** It goes on after its end. */
+  tail?: Tail;
+  /** Called after each batch: what can be read again need not be held. */
+  rest?: () => void;
+}
 
 interface Cursor {
   id: bigint;
@@ -24,6 +39,9 @@ interface Cursor {
   /** How many more there can be at most, when the query has a limit. */
   remaining: number;
   tail: Tail | undefined;
+  rest: (() => void) | undefined;
+  /** Bytes of the documents that it has in hand between two batches. */
+  held: number;
 }
 
 /** What a tailable cursor follows: its source may yield again after it was done. */
@@ -41,6 +59,8 @@ const AWAIT_DATA = 1000;
 export class Cursors {
   #open = new Map<bigint, Cursor>();
   #waiting = new Set<() => void>();
+  /** Bytes that the open cursors hold. */
+  #held = 0;
 
   /**
    * @param timeout milliseconds after which an idle cursor is closed
@@ -62,7 +82,7 @@ export class Cursors {
     ns: string,
     source: Source,
     size: number,
-    options: { single?: boolean; noTimeout?: boolean; limit?: number; tail?: Tail } = {},
+    options: CursorOptions = {},
   ): { batch: Uint8Array[]; id: bigint } {
     const cursor: Cursor = {
       id: 0n,
@@ -74,19 +94,22 @@ export class Cursors {
       noTimeout: options.noTimeout ?? false,
       remaining: options.limit || Infinity,
       tail: options.tail,
+      rest: options.rest,
+      held: 0,
     };
     const batch = takeBatch(cursor, size);
     if (cursor.done || options.single) {
       source.return?.();
       return { batch, id: 0n };
     }
-    if (this.#open.size >= this.limit) {
+    if (this.#open.size >= this.limit || this.#held + cursor.held > MAX_HELD) {
       source.return?.();
       throw new CommandError(
         "ExceededMemoryLimit",
-        `Cannot open another cursor: ${this.limit} are open`,
+        `Cannot open another cursor: ${this.#open.size} are open`,
       );
     }
+    this.#held += cursor.held;
     do {
       const random = crypto.getRandomValues(new BigUint64Array(1))[0]!;
       cursor.id = random & 0x7fffffffffffffffn;
@@ -102,14 +125,17 @@ export class Cursors {
   next(id: bigint, ns: string, size: number): { batch: Uint8Array[]; id: bigint } {
     const cursor = this.#checked(id, ns);
     let batch: Uint8Array[];
+    const before = cursor.held;
     try {
       batch = takeBatch(cursor, size);
     } catch (error) {
-      this.#open.delete(id);
+      cursor.held = before;
+      this.#remove(cursor);
       throw error;
     }
+    this.#held += cursor.held - before;
     if (!cursor.done) return { batch, id };
-    this.#open.delete(id);
+    this.#remove(cursor);
     return { batch, id: 0n };
   }
 
@@ -158,6 +184,10 @@ export class Cursors {
     for (const done of [...this.#waiting]) done();
   }
 
+  #remove(cursor: Cursor): void {
+    if (this.#open.delete(cursor.id)) this.#held -= cursor.held;
+  }
+
   /** Close all. */
   close(): void {
     this.#open.clear();
@@ -187,7 +217,7 @@ export class Cursors {
     const cursor = this.#open.get(id);
     if (!cursor || cursor.ns !== ns) return false;
     cursor.source.return?.();
-    this.#open.delete(id);
+    this.#remove(cursor);
     this.#wake();
     return true;
   }
@@ -195,7 +225,7 @@ export class Cursors {
   /** Close every cursor on a collection that is dropped. */
   killNamespace(ns: string): void {
     for (const cursor of this.#open.values()) {
-      if (cursor.ns === ns) this.#open.delete(cursor.id);
+      if (cursor.ns === ns) this.#remove(cursor);
     }
     this.#wake();
   }
@@ -203,12 +233,20 @@ export class Cursors {
   /** Close cursors that nobody has used for too long. */
   sweep(now = Date.now()): void {
     for (const cursor of this.#open.values()) {
-      if (!cursor.noTimeout && now - cursor.lastUsed > this.timeout) this.#open.delete(cursor.id);
+      if (!cursor.noTimeout && now - cursor.lastUsed > this.timeout) this.#remove(cursor);
     }
   }
 }
 
 function takeBatch(cursor: Cursor, size: number): Uint8Array[] {
+  const batch = readBatch(cursor, size);
+  cursor.rest?.();
+  // The source stands at the last document that it gave.
+  cursor.held = (batch.at(-1)?.length ?? 0) + (cursor.pending?.length ?? 0);
+  return batch;
+}
+
+function readBatch(cursor: Cursor, size: number): Uint8Array[] {
   const batch: Uint8Array[] = [];
   let bytes = 0;
   while (batch.length < size) {

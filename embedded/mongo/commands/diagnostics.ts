@@ -122,7 +122,7 @@ const validate: Command = ({ services, body, db }) => {
 
 function entryCount(collection: Collection, index: number): number {
   const { table } = collection.indexes[index]!;
-  return Number(collection.engine.prepare(`SELECT count(*) AS n FROM ${table}`).get()!.n);
+  return Number(collection.engine.get(`SELECT count(*) AS n FROM ${table}`)!.n);
 }
 
 // Only the command that asks is running: there is one thread, and it is answering.

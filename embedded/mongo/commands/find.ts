@@ -21,7 +21,7 @@ import type { CommandContext, CommandResult } from "./context.ts";
 import { cursorReply } from "./cursor_reply.ts";
 import { FIRST_BATCH, type Source, type Tail } from "./cursors.ts";
 import { checkFields, collectionName, countField, docField, listField } from "./fields.ts";
-import { scanStats, select, selected, type Selection } from "./selection.ts";
+import { resting, scanStats, select, selected, type Selection } from "./selection.ts";
 import { aggregateView, findStages } from "./view_reads.ts";
 
 const FIND_FIELDS = [
@@ -80,6 +80,7 @@ export async function find(context: CommandContext): Promise<CommandResult> {
     limit,
     noTimeout: flag(body.noCursorTimeout),
     tail,
+    rest: resting(stats),
   });
   stats.deadline = undefined; // the time until the client comes back is not the command's
   return cursorReply("firstBatch", batch, id, ns);

@@ -38,9 +38,11 @@ function createIndexes({ services, body, db }: CommandContext): CommandResult {
       if (services.catalog.createIndex(collection, request)) made.push(String(request.name));
     }
   } catch (error) {
-    // All or none.
-    for (const index of made) services.catalog.dropIndex(collection, index);
-    if (created) services.catalog.drop(collection);
+    // All or none. After an error of the storage there is nothing to undo: all of it is rolled back.
+    if (error instanceof CommandError) {
+      for (const index of made) services.catalog.dropIndex(collection, index);
+      if (created) services.catalog.drop(collection);
+    }
     throw error;
   }
   const after = collection.indexes.length + 1;

@@ -22,7 +22,7 @@ export async function prepareOutput(
   db: string,
   stage: Doc,
   variables: Doc | undefined,
-): Promise<(results: Doc[]) => void> {
+): Promise<(results: Iterable<Doc>) => void> {
   if ("$out" in stage) {
     const target = namespace(stage.$out, db, "$out");
     return (results) => replaceCollection(catalog, target, results);
@@ -44,7 +44,7 @@ function namespace(value: unknown, db: string, stage: string): Target {
 }
 
 // All or nothing: the new collection is complete before the old one goes.
-function replaceCollection(catalog: Catalog, target: Target, results: Doc[]): void {
+function replaceCollection(catalog: Catalog, target: Target, results: Iterable<Doc>): void {
   const old = catalog.find(target.db, target.coll);
   const temporary = `tmp.agg_out.${new ObjectId().toHexString()}`;
   const fresh = catalog.create(target.db, temporary, {});
@@ -54,7 +54,7 @@ function replaceCollection(catalog: Catalog, target: Target, results: Doc[]): vo
     }
     for (const doc of results) fresh.insert(encode(doc));
   } catch (error) {
-    catalog.drop(fresh);
+    if (error instanceof CommandError) catalog.drop(fresh); // else it is rolled back already
     throw error;
   }
   if (old) catalog.drop(old);
@@ -129,14 +129,15 @@ async function mergeInto(
   db: string,
   value: unknown,
   variables: Doc | undefined,
-): Promise<(results: Doc[]) => void> {
+): Promise<(results: Iterable<Doc>) => void> {
   const merge = mergeOf(value, db);
   const { into, on, whenNotMatched } = merge;
   const merger = await mergerOf(merge, `${into.db}.${into.coll}`, variables);
   return (results) => {
     const collection = catalog.ensure(into.db, into.coll);
     checkUniqueOn(collection, on);
-    for (const doc of results) {
+    // All of them first: the pipeline may read what is written here.
+    for (const doc of [...results]) {
       doc._id ??= new ObjectId();
       const row = findOn(collection, on, doc);
       if (row) mergeRow(collection, row, doc, merger);

@@ -183,3 +183,10 @@ export function countSelected(
   for (const _ of selected(collection, selection, skip, limit, stats)) n++;
   return n;
 }
+
+/** Lets a scan rest between two batches: what it has read ahead is forgotten, and read again. */
+export function resting(stats: ScanStats): () => void {
+  return () => {
+    if (stats.ahead) stats.ahead.length = 0;
+  };
+}

@@ -2,7 +2,7 @@
  * Reads of a view, as pipelines over its collection.
  * @module
  */
-import type { Resolved } from "../storage/views.ts";
+import type { ResolvedView } from "../storage/views.ts";
 import { decode, type Doc } from "../values/bson_view.ts";
 import { aggregate } from "./aggregate.ts";
 import type { CommandContext, CommandResult } from "./context.ts";
@@ -27,7 +27,7 @@ export function findStages(body: Doc): Doc[] {
 /** Run stages over what a view shows. */
 export async function aggregateView(
   context: CommandContext,
-  view: Resolved,
+  view: ResolvedView,
   stages: Doc[],
 ): Promise<CommandResult> {
   const { body } = context;
@@ -43,22 +43,24 @@ export async function aggregateView(
   return await aggregate({ ...context, body: command }, `${context.db}.${collectionName(body)}`);
 }
 
-/** All that stages over a view yield. */
-export async function viewDocuments(
+/**
+ * All that stages over a view yield, batch by batch.
+ * @param each called with every document
+ */
+export async function readView(
   context: CommandContext,
-  view: Resolved,
+  view: ResolvedView,
   stages: Doc[],
-): Promise<Doc[]> {
+  each: (doc: Doc) => void,
+): Promise<void> {
   const { cursors } = context.services;
   const { batchSize: _, ...body } = context.body;
-  const all: Doc[] = [];
-  let answer = decode(await aggregateView({ ...context, body }, view, stages) as Uint8Array);
-  for (let batch = "firstBatch";; batch = "nextBatch") {
-    const cursor = answer.cursor as Doc;
-    all.push(...cursor[batch] as Doc[]);
-    const id = BigInt(cursor.id as bigint);
-    if (!id) return all;
-    const next = cursors.next(id, String(cursor.ns), Infinity);
-    answer = { cursor: { id: next.id, ns: cursor.ns, nextBatch: next.batch.map(decode) } };
+  const answer = decode(await aggregateView({ ...context, body }, view, stages) as Uint8Array);
+  const { firstBatch, id, ns } = answer.cursor as Doc;
+  (firstBatch as Doc[]).forEach(each);
+  for (let open = BigInt(id as bigint); open;) {
+    const next = cursors.next(open, String(ns), Infinity);
+    next.batch.forEach((bytes) => each(decode(bytes)));
+    open = next.id;
   }
 }

@@ -273,3 +273,14 @@ Deno.test("aggregate(): what is wrong is refused with the server's codes", async
   assert.equal(await errorCode({ $limit: 0 }), 15958);
   assert.equal(await errorCode({ $sort: {} }), 15976);
 });
+
+Deno.test("$limit reads no further, and $count of nothing is nothing", async () => {
+  await using it = await setup();
+  const c = it.client.db(it.name).collection<Any>("c");
+  await c.insertMany(Array.from({ length: 50 }, (_, _id) => ({ _id, n: _id < 10 ? 1 : "x" })));
+  // The tenth document cannot be divided.
+  const halves = [{ $project: { half: { $divide: ["$n", 2] } } }, { $limit: 10 }];
+  assert.equal((await c.aggregate(halves).toArray()).length, 10);
+  assert.deepEqual(await c.aggregate([{ $limit: 7 }, { $count: "n" }]).toArray(), [{ n: 7 }]);
+  assert.deepEqual(await c.aggregate([{ $match: { n: 2 } }, { $count: "n" }]).toArray(), []);
+});

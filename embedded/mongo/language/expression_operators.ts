@@ -13,6 +13,7 @@ import { compare, equal, isDoc, typeName } from "../values/compare.ts";
 import { CONVERSION_CODES, CONVERSIONS } from "../values/conversions.ts";
 import { Identities } from "../values/identities.ts";
 import { asLong, combine, double, isNum, kindOf, type Num, toNumber } from "../values/numbers.ts";
+import { patternOperators } from "./pattern_operators.ts";
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
@@ -278,6 +279,7 @@ function given(names: string[], isDouble: boolean): Record<string, Operator> {
 export const expressionOperators: Record<string, Operator> = {
   ...given(DOUBLES, true),
   ...given(PLAIN, false),
+  ...patternOperators,
   $range: range,
   $add: fold("$add", "+"),
   $multiply: fold("$multiply", "*"),

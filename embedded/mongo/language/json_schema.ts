@@ -9,7 +9,7 @@ import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { compare, equal, isDoc, RANK, rankOf, typeName } from "../values/compare.ts";
 import { compareNums, exactOf, isFiniteNum, isNum, type Num, toNumber } from "../values/numbers.ts";
-import { toRegExp } from "./regex.ts";
+import { compilePattern, type Pattern } from "./regex.ts";
 
 /** Tests a value that is there. */
 export type SchemaTest = (value: unknown) => boolean;
@@ -149,8 +149,8 @@ const characters = (value: unknown) => [...(value as string)].length;
 const elements = (value: unknown) => (value as unknown[]).length;
 const fields = (value: unknown) => Object.keys(value as Doc).length;
 
-function patternOf(text: string): RegExp {
-  return toRegExp(new BSONRegExp(text, ""));
+function patternOf(text: string): Pattern {
+  return compilePattern(new BSONRegExp(text, ""));
 }
 
 function multiple(value: Num, of: Num): boolean {

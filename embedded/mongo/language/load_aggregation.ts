@@ -6,17 +6,20 @@ import type { Doc } from "../values/bson_view.ts";
 import { isDoc } from "../values/compare.ts";
 import type { MatchContext } from "./matcher.ts";
 import { mentions } from "./mentions.ts";
+import { loadRegexEngine, needsRegexEngine } from "./regex.ts";
 
 type Aggregation = typeof import("./aggregation.ts");
 let loaded: Aggregation | undefined;
 
 /** The aggregation language, loaded once. */
 export async function loadAggregation(): Promise<Aggregation> {
+  await loadRegexEngine();
   return loaded ??= await import("./aggregation.ts");
 }
 
 /** What a filter needs to be compiled: mingo if it has an expression in it. */
 export async function expressionContext(filter: unknown, variables?: Doc): Promise<MatchContext> {
+  if (needsRegexEngine(filter)) await loadRegexEngine();
   if (!mentions(filter, "$expr")) return {};
   const { expressionTest } = await loadAggregation();
   return { expression: (expression) => expressionTest(expression, variables) };

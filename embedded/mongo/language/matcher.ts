@@ -17,7 +17,7 @@ import { isNum, type Num, toNumber } from "../values/numbers.ts";
 import { bitsTest } from "./bits.ts";
 import { compileSchema } from "./json_schema.ts";
 import { field, walkPath } from "./paths.ts";
-import { regexOf, toRegExp } from "./regex.ts";
+import { compilePattern, regexOf } from "./regex.ts";
 
 /** Tests a decoded document. */
 export type Predicate = (doc: Doc) => boolean;
@@ -305,12 +305,12 @@ function notTest(parts: string[], operand: unknown, context: MatchContext): Pred
 }
 
 function regexTest(regex: BSONRegExp): ValueTest {
-  const expression = toRegExp(regex);
+  const pattern = compilePattern(regex);
   return (value) => {
-    if (typeof value === "string") return expression.test(value);
+    if (typeof value === "string") return pattern.test(value);
     if (typeof value !== "object" || value === null) return false;
     const rank = rankOf(value);
-    if (rank === RANK.string) return expression.test(String(value));
+    if (rank === RANK.string) return pattern.test(String(value));
     return rank === RANK.regex && equal(value, regex);
   };
 }

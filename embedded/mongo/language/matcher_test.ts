@@ -3,6 +3,7 @@ import { Binary, BSONRegExp } from "bson";
 import { CommandError } from "../errors.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { compileFilter } from "./matcher.ts";
+import { loadRegexEngine } from "./regex.ts";
 
 function matches(filter: Doc, doc: Doc): boolean {
   return compileFilter(filter)(doc);
@@ -19,6 +20,8 @@ Deno.test("null matches what is missing, but not below an array of scalars", () 
     assert.equal(matches({ "a.b": null }, doc), false, JSON.stringify(doc));
   }
 });
+
+await loadRegexEngine();
 
 Deno.test("regular expressions with PCRE's options and inline options", () => {
   const test = (pattern: string, options: string, text: string) =>

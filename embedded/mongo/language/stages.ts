@@ -16,6 +16,7 @@ import { isNum, toNumber } from "../values/numbers.ts";
 import { namedFields } from "./field_tree.ts";
 import { compileFilter } from "./matcher.ts";
 import { walkPath } from "./paths.ts";
+import { graphLookup } from "./pattern_operators.ts";
 import { sortOrder } from "./sort_order.ts";
 
 // deno-lint-ignore no-explicit-any
@@ -231,9 +232,24 @@ function numericStage(name: string, code: "Location5107201" | "Location5107200")
         } number in: ${name}: ${isNum(expr) ? number : typeName(expr)}`,
       );
     }
-    return mingo[name]!(input, number, options);
+    if (name === "$skip") return mingo.$skip!(input, number, options);
+    // Not mingo's, which reads all the rest.
+    let left = number;
+    return Lazy(() => left-- > 0 ? input.next() : { done: true });
   };
 }
+
+const count: Stage = (input, expr, options) => {
+  const valid = typeof expr === "string" && expr.trim() !== "" && !/^\$|\./.test(expr);
+  if (!valid) return mingo.$count!(input, expr, options);
+  // Not mingo's, which holds all documents to count them, and counts none as zero.
+  let done = false;
+  return Lazy(() => {
+    const n = done ? 0 : input.reduce((sum: number) => sum + 1, 0);
+    done = true;
+    return n ? { value: { [expr as string]: n }, done: false } : { done: true };
+  });
+};
 
 /** At most this many documents are joined through an index one by one; one pass over the others is faster for more. */
 const BY_INDEX = 1000;
@@ -357,6 +373,8 @@ export const stageOperators: Record<string, Stage> = {
   $project: project,
   $unset: unset,
   $limit: numericStage("$limit", "Location5107201"),
+  $count: count,
   $skip: numericStage("$skip", "Location5107200"),
   $lookup: lookup,
+  $graphLookup: graphLookup,
 };

@@ -6,7 +6,8 @@ import { Double } from "bson";
 import type { CommandContext, CommandResult, Services } from "../commands/context.ts";
 import { checkGeneric } from "../commands/fields.ts";
 import { commands } from "../commands/mod.ts";
-import { CommandError, errorFields } from "../errors.ts";
+import { CommandError, errorFields, StorageError } from "../errors.ts";
+import { loadRegexEngine, needsRegexEngine, resetPatternTime } from "../language/regex.ts";
 import { checkDatabase } from "../storage/catalog.ts";
 import { type Doc, encode } from "../values/bson_view.ts";
 import type { Login } from "./auth.ts";
@@ -21,7 +22,9 @@ export interface Peer {
   id: number;
   client: string;
   /** Absent when the store has no password. */
-  login?: Login;
+  login: Login | undefined;
+  /** It has sent a command, so there is a driver at the other end. */
+  greeted: boolean;
 }
 
 /** The answer to a failure, encoded. */
@@ -41,18 +44,23 @@ export async function dispatch(
   peer: Peer,
 ): Promise<Uint8Array | undefined> {
   const { engine } = services.catalog;
+  const before = engine.rollbacks;
   let body: Uint8Array;
   try {
+    if (needsRegexEngine(request.body)) await loadRegexEngine();
+    resetPatternTime();
     const result = execute(services, request, peer);
     const done = result instanceof Promise ? await result : result;
-    const waiting = engine.committed();
+    // A command that took several turns may have written in a transaction that was rolled back since.
+    const waiting = engine.committed(writes(request) ? before : undefined);
     // The commit may fail before the line that awaits it; the process must not end with an unhandled rejection.
     waiting.catch(() => {});
     body = done instanceof Uint8Array ? done : encode("ok" in done ? done : { ...done, ok: OK });
     if (!request.silent) await waiting;
   } catch (error) {
-    // A fault of ours or of SQLite's may have left a write half done: none of it may be committed.
-    if (!(error instanceof CommandError) && writes(request)) engine.fail(error);
+    // A fault of ours may have left a write half done: none of it may be committed. SQLite's errors have done so already.
+    const known = error instanceof CommandError || error instanceof StorageError;
+    if (!known && writes(request)) engine.fail(error);
     // What was written before the error (an ordered bulk) is answered for, so it must be on disk.
     else await engine.committed().catch(() => {});
     body = errorBody(error);
@@ -74,6 +82,7 @@ function execute(
   const { body } = request;
   const name = Object.keys(body)[0];
   if (name === undefined) throw new CommandError("CommandNotFound", "no such command: ''");
+  peer.greeted = true;
   const reply = peer.login?.intercept(body);
   if (reply) return reply;
   const db = body.$db;

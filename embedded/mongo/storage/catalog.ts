@@ -34,29 +34,47 @@ export class Catalog {
    */
   constructor(file?: string) {
     this.engine = new Engine(file, () => this.#load());
-    const version = Number(this.engine.prepare("PRAGMA user_version").get()!.user_version);
+    const version = Number(this.engine.get("PRAGMA user_version")!.user_version);
     if (version > FORMAT) {
       this.engine.close();
       throw new Error(`Cannot open the store's file ${file}: its format ${version} is newer`);
     }
-    this.engine.define(SCHEMA);
-    this.engine.define(`PRAGMA user_version = ${FORMAT}`);
-    this.engine.flush();
-    this.#load();
+    try {
+      if (version < FORMAT) {
+        this.engine.define(`${SCHEMA}; PRAGMA user_version = ${FORMAT}`);
+        this.engine.flush();
+      }
+      this.#load();
+    } catch (error) {
+      this.engine.close();
+      throw new Error(`Cannot open the store's file ${file}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
   }
 
+  /** Read everything; also after a rollback, when what is in memory may never have reached the file. */
   #load(): void {
+    const listeners = new Map(this.list().map(({ id, insertListeners }) => [id, insertListeners]));
     this.#collections.clear();
     const byId = new Map<number, Collection>();
-    for (const row of this.engine.prepare("SELECT * FROM collections ORDER BY id").all()) {
+    for (const row of this.engine.all("SELECT * FROM collections ORDER BY id")) {
       // The UUID lies with the options; a file of an earlier version may lack it.
       const { [UUID_FIELD]: uuid = new UUID(), ...options } = decode(row.options as Uint8Array);
       const [id, db, name] = [Number(row.id), String(row.db), String(row.name)];
-      const collection = new Collection(this.engine, id, db, name, options, uuid as Binary);
+      const collection = new Collection(
+        this.engine,
+        id,
+        db,
+        name,
+        options,
+        uuid as Binary,
+        listeners.get(id),
+      );
       this.#collections.set(collection.ns, collection);
       byId.set(id, collection);
     }
-    for (const row of this.engine.prepare("SELECT * FROM indexes ORDER BY id").all()) {
+    for (const row of this.engine.all("SELECT * FROM indexes ORDER BY id")) {
       const spec = decode(row.spec as Uint8Array);
       byId.get(Number(row.collection))?.indexes.push(
         makeIndex(Number(row.id), spec as never, Number(row.multikey) === 1),
@@ -99,12 +117,13 @@ export class Catalog {
         `Collection ${db}.${name} already exists.`,
       );
     }
-    this.engine.begin();
     const uuid = new UUID();
-    const id = Number(
-      this.engine.prepare("INSERT INTO collections (db, name, options) VALUES (?, ?, ?)")
-        .run(db, name, encode({ ...options, [UUID_FIELD]: uuid })).lastInsertRowid,
-    );
+    const id = this.engine.run(
+      "INSERT INTO collections (db, name, options) VALUES (?, ?, ?)",
+      db,
+      name,
+      encode({ ...options, [UUID_FIELD]: uuid }),
+    ).lastInsertRowid;
     const collection = new Collection(this.engine, id, db, name, options, uuid);
     this.engine.define(
       `CREATE TABLE ${collection.table} (rid INTEGER PRIMARY KEY, k BLOB NOT NULL UNIQUE, doc BLOB NOT NULL)`,
@@ -115,22 +134,24 @@ export class Catalog {
 
   /** Remove a collection with its indexes. */
   drop(collection: Collection): void {
-    this.engine.begin();
     for (const index of collection.indexes) this.engine.forget(index.table);
     this.engine.forget(collection.table);
     for (const index of collection.indexes) this.engine.define(`DROP TABLE ${index.table}`);
     this.engine.define(`DROP TABLE ${collection.table}`);
-    this.engine.prepare("DELETE FROM indexes WHERE collection = ?").run(collection.id);
-    this.engine.prepare("DELETE FROM collections WHERE id = ?").run(collection.id);
+    this.engine.run("DELETE FROM indexes WHERE collection = ?", collection.id);
+    this.engine.run("DELETE FROM collections WHERE id = ?", collection.id);
     this.#collections.delete(collection.ns);
   }
 
   /** Give a collection another name in the same or another database. */
   rename(collection: Collection, db: string, name: string): void {
     checkNamespace(db, name);
-    this.engine.begin();
-    this.engine.prepare("UPDATE collections SET db = ?, name = ? WHERE id = ?")
-      .run(db, name, collection.id);
+    this.engine.run(
+      "UPDATE collections SET db = ?, name = ? WHERE id = ?",
+      db,
+      name,
+      collection.id,
+    );
     const { id, options, indexes, engine, uuid } = collection;
     this.#collections.delete(collection.ns);
     const renamed = new Collection(engine, id, db, name, options, uuid);
@@ -146,11 +167,11 @@ export class Catalog {
   createIndex(collection: Collection, request: Doc): boolean {
     const spec = checkIndexSpec(request, collection);
     if (existingIndex(collection, spec)) return false;
-    this.engine.begin();
-    const id = Number(
-      this.engine.prepare("INSERT INTO indexes (collection, spec, multikey) VALUES (?, ?, 0)")
-        .run(collection.id, encode(spec as unknown as Doc)).lastInsertRowid,
-    );
+    const id = this.engine.run(
+      "INSERT INTO indexes (collection, spec, multikey) VALUES (?, ?, 0)",
+      collection.id,
+      encode(spec as unknown as Doc),
+    ).lastInsertRowid;
     const index = makeIndex(id, spec, false);
     this.engine.define(
       `CREATE TABLE ${index.table} (key BLOB NOT NULL, rid INTEGER NOT NULL, PRIMARY KEY (key, rid)) WITHOUT ROWID`,
@@ -159,7 +180,8 @@ export class Catalog {
     try {
       collection.fill(index);
     } catch (error) {
-      this.dropIndex(collection, index.spec.name);
+      // After an error of the storage there is nothing to undo: all of it is rolled back.
+      if (error instanceof CommandError) this.dropIndex(collection, index.spec.name);
       throw error;
     }
     return true;
@@ -170,27 +192,30 @@ export class Catalog {
     const at = collection.indexes.findIndex((index) => index.spec.name === name);
     if (at < 0) return false;
     const index = collection.indexes[at]!;
-    this.engine.begin();
     this.engine.forget(index.table);
     this.engine.define(`DROP TABLE ${index.table}`);
-    this.engine.prepare("DELETE FROM indexes WHERE id = ?").run(index.id);
+    this.engine.run("DELETE FROM indexes WHERE id = ?", index.id);
     collection.indexes.splice(at, 1);
     return true;
   }
 
   /** Store changed options of a collection (`collMod`). */
   saveOptions(collection: Collection, options: Doc): void {
-    this.engine.begin();
-    this.engine.prepare("UPDATE collections SET options = ? WHERE id = ?")
-      .run(encode({ ...options, [UUID_FIELD]: collection.uuid }), collection.id);
+    this.engine.run(
+      "UPDATE collections SET options = ? WHERE id = ?",
+      encode({ ...options, [UUID_FIELD]: collection.uuid }),
+      collection.id,
+    );
     collection.options = options;
   }
 
   /** Store a changed specification of an index (`collMod`). */
   saveIndex(index: { id: number; spec: unknown }): void {
-    this.engine.begin();
-    this.engine.prepare("UPDATE indexes SET spec = ? WHERE id = ?")
-      .run(encode(index.spec as Doc), index.id);
+    this.engine.run(
+      "UPDATE indexes SET spec = ? WHERE id = ?",
+      encode(index.spec as Doc),
+      index.id,
+    );
   }
 }
 

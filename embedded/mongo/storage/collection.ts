@@ -25,8 +25,6 @@ export class Collection {
   readonly table: string;
   /** Secondary indexes; that of `_id` is the table's own. */
   readonly indexes: Index[] = [];
-  /** Called after every insert: tailable cursors wait for it. */
-  readonly insertListeners: Set<() => void> = new Set();
   /** How many commands read along `_id`. */
   idReads = 0;
   #count = -1;
@@ -42,6 +40,8 @@ export class Collection {
     public options: Doc,
     /** Given once, kept through renames. */
     readonly uuid: Binary,
+    /** Called after every insert: tailable cursors wait for it. */
+    readonly insertListeners: Set<() => void> = new Set(),
   ) {
     this.table = `d_${id}`;
   }
@@ -54,7 +54,7 @@ export class Collection {
   /** Number of documents; counted once, then kept. */
   get count(): number {
     if (this.#count < 0) {
-      const row = this.engine.prepare(`SELECT count(*) AS n FROM ${this.table}`).get();
+      const row = this.engine.get(`SELECT count(*) AS n FROM ${this.table}`);
       this.#count = Number(row!.n);
     }
     return this.#count;
@@ -62,7 +62,7 @@ export class Collection {
 
   #rid(): number {
     if (this.#nextRid < 0) {
-      const row = this.engine.prepare(`SELECT max(rid) AS n FROM ${this.table}`).get();
+      const row = this.engine.get(`SELECT max(rid) AS n FROM ${this.table}`);
       this.#nextRid = Number(row!.n ?? 0) + 1;
     }
     return this.#nextRid++;
@@ -77,7 +77,6 @@ export class Collection {
   insert(bytes: Uint8Array): Uint8Array {
     checkSize(bytes.length);
     const { doc, key } = withIdFirst(bytes);
-    this.engine.begin();
     // Count and rid first: they read the table as it is before this document.
     const count = this.count;
     const rid = this.#rid();
@@ -112,14 +111,14 @@ export class Collection {
     this.#bytes = this.#bytes < 0 ? this.size() : this.#bytes + added;
     while (this.count > 1 && (this.count > max || this.#bytes > size)) {
       const sql = `SELECT rid, doc FROM ${this.table} ORDER BY rid LIMIT 1`;
-      const oldest = this.engine.prepare(sql).get() as unknown as Row;
+      const oldest = this.engine.get(sql) as unknown as Row;
       this.remove(oldest);
     }
   }
 
   #put(rid: number, key: Uint8Array, doc: Uint8Array): boolean {
     const sql = `INSERT OR IGNORE INTO ${this.table} (rid, k, doc) VALUES (?, ?, ?)`;
-    return Number(this.engine.prepare(sql).run(rid, key, doc).changes) === 1;
+    return this.engine.run(sql, rid, key, doc).changes === 1;
   }
 
   #duplicateId(doc: Uint8Array): CommandError {
@@ -145,7 +144,7 @@ export class Collection {
       if (!index.spec.unique && !index.spec.prepareUnique) continue;
       const sql = `SELECT rid FROM ${index.table} WHERE key = ? AND rid <> ? LIMIT 1`;
       for (const key of keys) {
-        if (this.engine.prepare(sql).get(key, rid)) throw this.duplicateIn(index, decode(doc));
+        if (this.engine.get(sql, key, rid)) throw this.duplicateIn(index, decode(doc));
       }
     }
   }
@@ -169,20 +168,18 @@ export class Collection {
   #markMultikey(index: Index): void {
     if (index.multikey) return;
     index.multikey = true;
-    this.engine.begin();
-    this.engine.prepare("UPDATE indexes SET multikey = 1 WHERE id = ?").run(index.id);
+    this.engine.run("UPDATE indexes SET multikey = 1 WHERE id = ?", index.id);
   }
 
   /** Add one entry to an index. */
   putEntry(index: Index, key: Uint8Array, rid: number): void {
-    this.engine.prepare(`INSERT OR IGNORE INTO ${index.table} (key, rid) VALUES (?, ?)`)
-      .run(key, rid);
+    this.engine.run(`INSERT OR IGNORE INTO ${index.table} (key, rid) VALUES (?, ?)`, key, rid);
   }
 
   #removeEntries(entries: [Index, Uint8Array[]][], rid: number): void {
     for (const [index, keys] of entries) {
-      const remove = this.engine.prepare(`DELETE FROM ${index.table} WHERE key = ? AND rid = ?`);
-      for (const key of keys) remove.run(key, rid);
+      const sql = `DELETE FROM ${index.table} WHERE key = ? AND rid = ?`;
+      for (const key of keys) this.engine.run(sql, key, rid);
     }
   }
 
@@ -194,23 +191,21 @@ export class Collection {
         `Resulting document after update is larger than ${MAX_DOCUMENT}`,
       );
     }
-    this.engine.begin();
     if (this.indexes.length) {
       const entries = this.#entries(next, decoded);
       this.#checkUnique(entries, row.rid, next);
       this.#removeEntries(this.#entries(row.doc, undefined), row.rid);
       this.#putEntries(entries, row.rid);
     }
-    this.engine.prepare(`UPDATE ${this.table} SET doc = ? WHERE rid = ?`).run(next, row.rid);
+    this.engine.run(`UPDATE ${this.table} SET doc = ? WHERE rid = ?`, next, row.rid);
     if (this.#bytes >= 0) this.#bytes += next.length - row.doc.length;
   }
 
   /** Remove a stored document. */
   remove(row: Row): void {
-    this.engine.begin();
     const count = this.count;
     if (this.indexes.length) this.#removeEntries(this.#entries(row.doc, undefined), row.rid);
-    this.engine.prepare(`DELETE FROM ${this.table} WHERE rid = ?`).run(row.rid);
+    this.engine.run(`DELETE FROM ${this.table} WHERE rid = ?`, row.rid);
     this.#count = count - 1;
     if (this.#bytes >= 0) this.#bytes -= row.doc.length;
   }
@@ -218,9 +213,8 @@ export class Collection {
   /** Remove every document, in one statement per table. */
   clear(): number {
     const count = this.count;
-    this.engine.begin();
-    this.engine.prepare(`DELETE FROM ${this.table}`).run();
-    for (const index of this.indexes) this.engine.prepare(`DELETE FROM ${index.table}`).run();
+    this.engine.run(`DELETE FROM ${this.table}`);
+    for (const index of this.indexes) this.engine.run(`DELETE FROM ${index.table}`);
     this.#count = 0;
     this.#bytes = -1;
     return count;
@@ -233,7 +227,7 @@ export class Collection {
       WHERE i.key IN (SELECT key FROM ${index.table} GROUP BY key HAVING count(*) > 1)
       ORDER BY i.key, i.rid`;
     const groups = new Map<string, unknown[]>();
-    for (const row of this.engine.prepare(sql).all()) {
+    for (const row of this.engine.all(sql)) {
       const key = (row.key as Uint8Array).join();
       const ids = groups.get(key) ?? [];
       ids.push(decode(row.doc as Uint8Array)._id);
@@ -245,25 +239,25 @@ export class Collection {
   /** The document of an `_id` key. */
   findId(key: Uint8Array): Row | undefined {
     const sql = `SELECT rid, doc FROM ${this.table} WHERE k = ?`;
-    return this.engine.prepare(sql).get(key) as unknown as Row | undefined;
+    return this.engine.get(sql, key) as unknown as Row | undefined;
   }
 
   /** The document of a rid, if it is still there. */
   findRid(rid: number): Row | undefined {
     const sql = `SELECT rid, doc FROM ${this.table} WHERE rid = ?`;
-    return this.engine.prepare(sql).get(rid) as unknown as Row | undefined;
+    return this.engine.get(sql, rid) as unknown as Row | undefined;
   }
 
   /** The first document inserted after that of a rid; 0: the first of all. */
   rowAfter(rid: number): Row | undefined {
     const sql = `SELECT rid, doc FROM ${this.table} WHERE rid > ? ORDER BY rid LIMIT 1`;
-    return this.engine.prepare(sql).get(rid) as unknown as Row | undefined;
+    return this.engine.get(sql, rid) as unknown as Row | undefined;
   }
 
   /** Bytes of all documents together. */
   size(): number {
     const sql = `SELECT coalesce(sum(length(doc)), 0) AS n FROM ${this.table}`;
-    return Number(this.engine.prepare(sql).get()!.n);
+    return Number(this.engine.get(sql)!.n);
   }
 
   /**
@@ -271,21 +265,18 @@ export class Collection {
    * @throws CommandError DuplicateKey; the caller drops the index then
    */
   fill(index: Index): void {
-    this.engine.begin();
-    const seen = index.spec.unique
-      ? this.engine.prepare(`SELECT rid FROM ${index.table} WHERE key = ? AND rid <> ? LIMIT 1`)
-      : undefined;
-    const next = this.engine.prepare(
-      `SELECT rid, doc FROM ${this.table} WHERE rid > ? ORDER BY rid LIMIT 64`,
-    );
+    const other = `SELECT rid FROM ${index.table} WHERE key = ? AND rid <> ? LIMIT 1`;
+    const next = `SELECT rid, doc FROM ${this.table} WHERE rid > ? ORDER BY rid LIMIT 64`;
     for (let last = 0;;) {
-      const rows = next.all(last) as unknown as Row[];
+      const rows = this.engine.all(next, last) as unknown as Row[];
       if (!rows.length) return;
       for (const { rid, doc } of rows) {
         const keys = rawKeys(index, doc) ?? documentKeys(index, decode(doc));
         if (keys.length > 1) this.#markMultikey(index);
         for (const key of keys) {
-          if (seen?.get(key, rid)) throw this.duplicateIn(index, decode(doc));
+          if (index.spec.unique && this.engine.get(other, key, rid)) {
+            throw this.duplicateIn(index, decode(doc));
+          }
           this.putEntry(index, key, rid);
         }
         last = rid;

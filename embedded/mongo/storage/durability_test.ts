@@ -155,3 +155,41 @@ Deno.test("a port in use and a file in use are refused with a clear error", asyn
     await Deno.remove(directory, { recursive: true });
   }
 });
+
+Deno.test({
+  name:
+    "the files of the data are for their owner only, whatever the umask, and those of earlier versions too",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    const directory = await Deno.makeTempDir();
+    const before = Deno.umask(0);
+    try {
+      const file = `${directory}/store.db`;
+      const modes = async () => {
+        const all: Record<string, number> = {};
+        for await (const { name } of Deno.readDir(directory)) {
+          all[name] = (await Deno.stat(`${directory}/${name}`)).mode! & 0o777;
+        }
+        return all;
+      };
+      for (const umask of [0, 0o022, 0o777]) {
+        Deno.umask(umask);
+        await using store = await startStore({ port: 0, file });
+        const client = new MongoClient(store.url);
+        await client.db("d").collection("c").insertOne({});
+        const found = await modes();
+        assert.deepEqual(
+          found,
+          Object.fromEntries(Object.keys(found).map((name) => [name, 0o600])),
+        );
+        assert.ok(Object.keys(found).includes("store.db-wal"));
+        await client.close();
+        if (umask === 0) await Deno.chmod(file, 0o644);
+        else await Deno.remove(file);
+      }
+    } finally {
+      Deno.umask(before);
+      await Deno.remove(directory, { recursive: true });
+    }
+  },
+});

@@ -3,8 +3,13 @@
  * transaction, and whoever wrote waits for `committed()` before answering.
  * @module
  */
-import { DatabaseSync, type StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { clearImmediate, setImmediate } from "node:timers";
+import { StorageError } from "../errors.ts";
+import { openDatabase } from "./database_file.ts";
+
+/** A row, by the names of its columns. */
+export type SqlRow = Record<string, unknown>;
 
 /** One SQLite database, used by one process alone. */
 export class Engine {
@@ -14,45 +19,79 @@ export class Engine {
   #timer: ReturnType<typeof setImmediate> | undefined;
   #statements = new Map<string, StatementSync>();
   #closed = false;
+  #rollbacks = 0;
+  #lastFailure: StorageError | undefined;
+  #writes = 0;
 
   /**
    * @param file SQLite file; absent: in memory
-   * @param onRollback called after a failed transaction: what was cached of the catalog is void
+   * @param onRollback called after a transaction was rolled back: what was cached of the data is void
    * @throws Error when the file cannot be opened or another process has it
    */
   constructor(file: string | undefined, private readonly onRollback: () => void) {
+    this.#db = openDatabase(file);
+  }
+
+  /** How often a transaction was rolled back: what `committed()` compares with. */
+  get rollbacks(): number {
+    return this.#rollbacks;
+  }
+
+  /** How many statements wrote, to tell whether anybody writes. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /**
+   * Execute a statement that writes, in the transaction of this turn of the event loop.
+   * @throws StorageError; the whole transaction is rolled back then
+   */
+  run(sql: string, ...values: SQLInputValue[]): { changes: number; lastInsertRowid: number } {
+    this.#begin();
+    this.#writes++;
     try {
-      this.#db = new DatabaseSync(file ?? ":memory:");
-      // Exclusive: two stores on one file would not see each other's catalog; it also spares the shared-memory file.
-      this.#db.exec("PRAGMA locking_mode = EXCLUSIVE");
-      this.#db.exec("PRAGMA journal_mode = WAL");
-      this.#db.exec("PRAGMA synchronous = FULL");
-      this.#db.exec("PRAGMA cache_size = -65536");
-      this.#db.exec("PRAGMA temp_store = MEMORY");
-      this.#db.exec("PRAGMA wal_autocheckpoint = 4000");
-      this.#db.exec("BEGIN IMMEDIATE; COMMIT");
+      const { changes, lastInsertRowid } = this.#statement(sql).run(...values);
+      return { changes: Number(changes), lastInsertRowid: Number(lastInsertRowid) };
     } catch (error) {
-      const why = (error as Error).message;
-      throw new Error(
-        `Cannot open the store's file ${file}: ${
-          why.includes("locked") ? "another process has it open" : why
-        }`,
-        { cause: error },
-      );
+      throw this.fail(error);
     }
   }
 
-  /** A prepared statement, made once per text. */
-  prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (!statement) this.#statements.set(sql, statement = this.#db.prepare(sql));
-    return statement;
+  /**
+   * The first row of a query; undefined when there is none.
+   * @throws StorageError
+   */
+  get(sql: string, ...values: SQLInputValue[]): SqlRow | undefined {
+    try {
+      return this.#statement(sql).get(...values) as SqlRow | undefined;
+    } catch (error) {
+      throw this.#readFailed(error);
+    }
   }
 
-  /** Run statements that define tables, inside the current transaction. */
+  /**
+   * All rows of a query.
+   * @throws StorageError
+   */
+  all(sql: string, ...values: SQLInputValue[]): SqlRow[] {
+    try {
+      return this.#statement(sql).all(...values) as SqlRow[];
+    } catch (error) {
+      throw this.#readFailed(error);
+    }
+  }
+
+  /**
+   * Execute statements that define tables, in the transaction of this turn.
+   * @throws StorageError; the whole transaction is rolled back then
+   */
   define(sql: string): void {
-    this.begin();
-    this.#db.exec(sql);
+    this.#begin();
+    try {
+      this.#db.exec(sql);
+    } catch (error) {
+      throw this.fail(error);
+    }
   }
 
   /** Forget prepared statements on a table that is about to be dropped. */
@@ -62,16 +101,28 @@ export class Engine {
     }
   }
 
-  /** Make sure that a transaction is open; it is committed when this turn of the event loop ends. */
-  begin(): void {
+  /** Prepared once per text. */
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (!statement) this.#statements.set(sql, statement = this.#db.prepare(sql));
+    return statement;
+  }
+
+  #begin(): void {
     if (this.#open) return;
     this.#db.exec("BEGIN");
     this.#open = true;
     this.#timer = setImmediate(() => this.flush());
   }
 
-  /** Resolves when everything written so far is on disk; rejects when it could not be. */
-  committed(): Promise<void> {
+  /**
+   * Resolves when everything written so far is on disk.
+   * @param since `rollbacks` before the first write that the caller answers for. A transaction that took writes of the
+   *   caller may be over by now; if one was rolled back in the meantime, this rejects.
+   * @throws StorageError when the writes were rolled back
+   */
+  committed(since: number = this.#rollbacks): Promise<void> {
+    if (since !== this.#rollbacks) return Promise.reject(this.#lastFailure);
     if (!this.#open) return Promise.resolve();
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
@@ -79,32 +130,26 @@ export class Engine {
   /** Commit now. A failure goes to those who wait, as theirs. */
   flush(): void {
     if (!this.#open) return;
-    clearImmediate(this.#timer);
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.#open = false;
     try {
       this.#db.exec("COMMIT");
     } catch (error) {
-      this.#rollback();
-      for (const one of waiting) one.reject(error);
+      this.fail(error);
       return;
     }
-    for (const one of waiting) one.resolve();
+    for (const one of this.#end()) one.resolve();
   }
 
-  /** Give up the open transaction: a write failed half done, and everyone in it must hear so. */
-  fail(error: unknown): void {
-    if (!this.#open) return;
-    clearImmediate(this.#timer);
-    this.#open = false;
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.#rollback();
-    for (const one of waiting) one.reject(error);
-  }
-
-  #rollback(): void {
+  /**
+   * Roll back the open transaction, if there is one: everyone who wrote in it is told so.
+   * @param cause what went wrong: an error of SQLite, or a fault that left a write half done
+   * @returns the error that those get who wait
+   */
+  fail(cause: unknown): StorageError {
+    const error = cause instanceof StorageError ? cause : new StorageError(cause);
+    if (!this.#open) return error;
+    const waiting = this.#end();
+    this.#rollbacks++;
+    this.#lastFailure = error;
     try {
       this.#db.exec("ROLLBACK");
     } catch { /* SQLite has rolled back by itself, as after a full disk */ }
@@ -112,6 +157,58 @@ export class Engine {
     try {
       this.onRollback();
     } catch { /* the file cannot even be read: every command will say so, the process lives on */ }
+    for (const one of waiting) one.reject(error);
+    return error;
+  }
+
+  /** The error of a query. Some errors of SQLite end the open transaction, whatever statement they happen in. */
+  #readFailed(cause: unknown): StorageError {
+    return this.#open && !this.#db.isTransaction ? this.fail(cause) : new StorageError(cause);
+  }
+
+  /** The transaction is over; returns who waits for it. */
+  #end(): { resolve: () => void; reject: (error: unknown) => void }[] {
+    clearImmediate(this.#timer);
+    this.#open = false;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    return waiting;
+  }
+
+  /** Pages of the file, and how many of them are free. */
+  space(): { pages: number; free: number } {
+    const { page_count } = this.get("PRAGMA page_count")!;
+    const { freelist_count } = this.get("PRAGMA freelist_count")!;
+    return { pages: Number(page_count), free: Number(freelist_count) };
+  }
+
+  /**
+   * Give free pages back to the disk, unless something is being written.
+   * @param pages how many at most
+   * @returns how many were given back; none in a file that does not allow it
+   * @throws StorageError when the disk is full, harmlessly
+   */
+  release(pages: number): number {
+    if (this.#open) return 0;
+    const before = this.space().pages;
+    try {
+      this.#db.exec("BEGIN");
+      // `all()`, since each row that is asked for is one page.
+      this.#db.prepare(`PRAGMA incremental_vacuum(${pages})`).all();
+      this.#db.exec("COMMIT");
+    } catch (error) {
+      if (this.#db.isTransaction) this.#db.exec("ROLLBACK");
+      throw new StorageError(error);
+    }
+    return before - this.space().pages;
+  }
+
+  /**
+   * Bring the journal into the file, which only then becomes shorter, and give the journal's space back.
+   * @throws StorageError when the disk is full, harmlessly
+   */
+  checkpoint(): void {
+    if (!this.#open) this.all("PRAGMA wal_checkpoint(TRUNCATE)");
   }
 
   /** Commit what is open and close the file. */

@@ -7,7 +7,7 @@ import { CommandError } from "../errors.ts";
 import { compileFilter, isOperatorDoc } from "../language/matcher.ts";
 import type { Doc } from "../values/bson_view.ts";
 import { fullCollation } from "../values/collation.ts";
-import { equal, isDoc } from "../values/compare.ts";
+import { equal, isDoc, RANK, rankOf } from "../values/compare.ts";
 import { flag, isTrue, wrongType } from "../values/field_checks.ts";
 import { isNum, toNumber } from "../values/numbers.ts";
 import { shellText } from "../values/shell_text.ts";
@@ -130,9 +130,10 @@ function checkPartial(filter: Doc): void {
       continue;
     }
     const operators = isOperatorDoc(condition) ? Object.keys(condition) : [];
-    const wrong = name[0] === "$"
-      ? name
-      : operators.find((operator) =>
+    const values = isOperatorDoc(condition) ? Object.values(condition).flat() : [condition];
+    const wrong = name[0] === "$" ||
+      values.some((value) => rankOf(value) === RANK.regex) ||
+      operators.some((operator) =>
         !PARTIAL.includes(operator) ||
         (operator === "$exists" && !flag((condition as Doc).$exists))
       );

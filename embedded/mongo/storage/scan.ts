@@ -3,10 +3,13 @@
  * `getMore`s while others write.
  * @module
  */
+import { Binary } from "bson";
 import { CommandError } from "../errors.ts";
 import type { Predicate } from "../language/matcher.ts";
 import { sortOrder } from "../language/sort_order.ts";
+import { MAX_HELD } from "../limits.ts";
 import { decode, type Doc } from "../values/bson_view.ts";
+import { isDoc } from "../values/compare.ts";
 import type { Collection, Row } from "./collection.ts";
 import type { Interval, Plan } from "./planner.ts";
 
@@ -15,10 +18,12 @@ const CHUNK_BYTES = 4 * 1024 * 1024;
 const MAX_CHUNK = 1000;
 const TOP = Uint8Array.of(0xff);
 
-/** What a scan did, for `explain` and tests. */
+/** What a scan does and holds. */
 export interface ScanStats {
   /** Documents read. */
   examined: number;
+  /** Rows that are read ahead. Whoever lets the scan rest may empty it: they are read again then. */
+  ahead?: unknown[];
   /** When to give up, on the clock of `performance.now()`: `maxTimeMS`. */
   deadline?: number;
 }
@@ -54,7 +59,7 @@ export function* rows(
     : undefined;
   const intervals = plan.reverse ? [...plan.intervals].reverse() : plan.intervals;
   for (const interval of intervals) {
-    for (const row of intervalRows(collection, plan, interval)) {
+    for (const row of intervalRows(collection, plan, interval, stats)) {
       if (seen) {
         if (seen.has(row.rid)) continue;
         seen.add(row.rid);
@@ -76,6 +81,7 @@ function* intervalRows(
   collection: Collection,
   plan: Plan,
   interval: Interval,
+  stats?: ScanStats,
 ): Generator<Row, void> {
   const { low } = interval;
   const high = interval.high ?? TOP;
@@ -84,24 +90,28 @@ function* intervalRows(
   let last: KeyedRow | undefined;
   for (;;) {
     const chunk = last ? read.next(last, low, high, limit) : read.first(low, high, limit);
+    const count = chunk.length;
+    if (stats) stats.ahead = chunk;
     let bytes = 0;
-    for (const row of chunk) {
-      bytes += row.doc.length;
-      yield row;
+    for (let i = 0; i < chunk.length; i++) {
+      last = chunk[i]!;
+      bytes += last.doc.length;
+      yield last;
     }
-    if (chunk.length < limit) return;
-    last = chunk[chunk.length - 1];
-    limit = Math.max(
-      1,
-      Math.min(MAX_CHUNK, Math.floor(CHUNK_BYTES / (bytes / chunk.length + 1)), limit * 4),
-    );
+    const rested = chunk.length < count;
+    if (count < limit && !rested) return;
+    if (rested) limit = FIRST_CHUNK;
+    else {
+      const fitting = Math.floor(CHUNK_BYTES / (bytes / count + 1));
+      limit = Math.max(1, Math.min(MAX_CHUNK, fitting, limit * 4));
+    }
   }
 }
 
 function statements(collection: Collection, plan: Plan) {
   const { engine, table } = collection;
   const all = (sql: string, ...values: (Uint8Array | number)[]) =>
-    engine.prepare(sql).all(...values) as unknown as KeyedRow[];
+    engine.all(sql, ...values) as unknown as KeyedRow[];
   const down = plan.reverse;
   const [after, order] = down ? ["<", "DESC"] : [">", "ASC"];
   if (plan.index === undefined) {
@@ -184,13 +194,32 @@ export function* matches(
   // Only positions and sort keys are kept while sorting; the documents are read again in the end.
   const order = sortOrder(sort!);
   const found: { rid: number; keys: unknown[] }[] = [];
+  let bytes = 0;
   for (const row of rows(collection, plan, stats)) {
     const doc = decode(row.doc);
-    if (plan.exact || test(doc)) found.push({ rid: row.rid, keys: order.keys(doc) });
+    if (!plan.exact && !test(doc)) continue;
+    const keys = order.keys(doc);
+    bytes += approximateSize(keys);
+    if (bytes > MAX_HELD) {
+      throw new CommandError(
+        "QueryExceededMemoryLimitNoDiskUseAllowed",
+        `Sort exceeded memory limit of ${MAX_HELD} bytes: an index that sorts needs no memory`,
+      );
+    }
+    found.push({ rid: row.rid, keys });
   }
   found.sort((a, b) => order.compare(a.keys, b.keys) || a.rid - b.rid);
   for (const { rid } of found) {
     const row = collection.findRid(rid);
     if (row) yield { row, doc: undefined };
   }
+}
+
+/** About how many bytes a decoded value takes. */
+function approximateSize(value: unknown): number {
+  if (typeof value === "string") return 16 + value.length;
+  if (Array.isArray(value)) return value.reduce((sum, item) => sum + approximateSize(item), 16);
+  if (value instanceof Binary) return 16 + value.position;
+  if (isDoc(value)) return approximateSize(Object.values(value)) * 2;
+  return 16;
 }

@@ -12,7 +12,7 @@ import type { Collection } from "./collection.ts";
 const MAX_DEPTH = 20;
 
 /** What a view stands for in the end: the name of a collection, and the pipeline over it. */
-export interface Resolved {
+export interface ResolvedView {
   name: string;
   pipeline: Doc[];
   /** The view's own, which everything on it has. */
@@ -24,10 +24,10 @@ export interface Resolved {
  * @returns undefined when the name is not a view's
  * @throws CommandError ViewDepthLimitExceeded, also for views that lead back to themselves
  */
-export function resolveView(catalog: Catalog, db: string, name: string): Resolved | undefined {
+export function resolveView(catalog: Catalog, db: string, name: string): ResolvedView | undefined {
   const first = catalog.find(db, name);
   if (!first || !first.isView) return undefined;
-  const resolved: Resolved = {
+  const resolved: ResolvedView = {
     name,
     pipeline: [],
     collation: first.options.collation as Doc | undefined,

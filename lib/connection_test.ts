@@ -1,0 +1,138 @@
+import assert from "node:assert/strict";
+import { connectBroker } from "./broker.ts";
+import type { Log } from "./log.ts";
+import { eventually, layCable, startServers, unique } from "./testing.ts";
+
+/** A log whose lines are kept. */
+function keptLog(): Log & { lines: string[] } {
+  const lines: string[] = [];
+  const say = (text: string) => void lines.push(text);
+  return {
+    ...{ lines, info: say, warn: say, debug() {}, setLevel() {} },
+    written: () => Promise.resolve(),
+  };
+}
+
+/** A relay that takes single methods of the client out of the stream, as a broker does that hangs in one of its channels only. */
+async function setup(silentFor?: { classId: number; methodId: number }) {
+  await using stack = new AsyncDisposableStack();
+  const servers = stack.use(await startServers());
+  const { hostname, port } = new URL(servers.amqpUrl.replace("amqp:", "http:"));
+  const listener = stack.adopt(
+    Deno.listen({ hostname: "127.0.0.1", port: 0 }),
+    (each) => each.close(),
+  );
+  const tuned: number[] = [];
+  let silent = silentFor !== undefined;
+  (async () => {
+    for await (const near of listener) {
+      const far = await Deno.connect({ hostname, port: Number(port) });
+      far.readable.pipeTo(near.writable).catch(() => {});
+      near.readable.pipeThrough(frames((payload, type) => {
+        const { getUint16 } = DataView.prototype;
+        const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+        if (type !== 1) return true;
+        const [classId, methodId] = [getUint16.call(view, 0), getUint16.call(view, 2)];
+        // connection.tune-ok: channel-max, frame-max, heartbeat
+        if (classId === 10 && methodId === 31) tuned.push(view.getUint16(10));
+        return !silent || classId !== silentFor!.classId || methodId !== silentFor!.methodId;
+      })).pipeTo(far.writable).catch(() => {});
+    }
+  })();
+  const url = new URL(servers.amqpUrl);
+  url.host = `127.0.0.1:${(listener.addr as Deno.NetAddr).port}`;
+  const owned = stack.move();
+  return {
+    url: url.href,
+    tuned,
+    answer: () => silent = false,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Passes on the protocol header and those frames that are let through (AMQP 0-9-1, 4.2.3: type, channel, size, payload, end). */
+function frames(pass: (payload: Uint8Array, type: number) => boolean) {
+  let rest = new Uint8Array();
+  let header = 8;
+  return new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, out) {
+      const bytes = new Uint8Array(rest.length + chunk.length);
+      bytes.set(rest);
+      bytes.set(chunk, rest.length);
+      let start = header;
+      if (header > 0) out.enqueue(bytes.subarray(0, header));
+      header = 0;
+      while (bytes.length - start >= 8) {
+        const size = new DataView(bytes.buffer).getUint32(start + 3);
+        const end = start + 8 + size;
+        if (bytes.length < end) break;
+        const payload = bytes.subarray(start + 7, end - 1);
+        if (pass(payload, bytes[start]!)) out.enqueue(bytes.slice(start, end));
+        start = end;
+      }
+      rest = bytes.slice(start);
+    },
+  });
+}
+
+Deno.test("a broker that leaves a question unanswered costs 15 s and a line, and the tool goes on", async () => {
+  await using test = await setup({ classId: 50, methodId: 10 }); // queue.declare
+  const log = keptLog();
+  const signal = new AbortController().signal;
+  await using broker = await connectBroker({ url: test.url, signal, log });
+  const channel = await broker.createChannel();
+  const queue = unique("unanswered");
+  await assert.rejects(
+    eventually(() => channel.assertQueue(queue, { exclusive: true }), 0),
+    /Channel (ended|closed)/,
+  );
+  assert.match(log.lines[0]!, /^Lost the connection to .*: no answer within 15 s\. Reconnecting$/);
+  test.answer();
+  const next = await broker.createChannel();
+  await next.assertQueue(queue, { exclusive: true });
+  assert.match(log.lines.at(-1)!, /^Connected to /);
+});
+
+Deno.test("a half-open connection is noticed by its heartbeats, with a line", async () => {
+  await using test = await setup();
+  const cable = layCable(test.url);
+  await using _ = cable;
+  const log = keptLog();
+  const signal = new AbortController().signal;
+  await using broker = await connectBroker({ url: `${cable.url}?heartbeat=1`, signal, log });
+  await broker.createChannel();
+  cable.freeze();
+  await eventually(() =>
+    assert.match(log.lines[0] ?? "", /^Lost the connection .*: no heartbeat came in time/)
+  );
+  cable.thaw();
+  await broker.createChannel();
+});
+
+Deno.test("unless the URL says otherwise, three heartbeats without a sign of life are less than 30 s", async () => {
+  await using test = await setup();
+  const options = { signal: new AbortController().signal, log: keptLog() };
+  for (const [url, heartbeat] of [[test.url, 8], [`${test.url}?heartbeat=5`, 5]] as const) {
+    await using _broker = await connectBroker({ url, ...options });
+    assert.equal(test.tuned.at(-1), heartbeat);
+  }
+  assert(3 * test.tuned[0]! < 30);
+});
+
+Deno.test("an outage of both connections is told once, and so is its end", async () => {
+  await using test = await setup();
+  const cable = layCable(test.url);
+  await using _ = cable;
+  const log = keptLog();
+  const signal = new AbortController().signal;
+  await using broker = await connectBroker({ url: cable.url, signal, log });
+  await broker.createChannel();
+  await broker.createConfirmChannel();
+  cable.cut("down");
+  await eventually(() => assert.match(log.lines[0] ?? "", /^Lost the connection/));
+  cable.plug();
+  await broker.createChannel();
+  await broker.createConfirmChannel();
+  await eventually(() => assert.match(log.lines.at(-1)!, /^Connected to/));
+  assert.equal(log.lines.length, 2, log.lines.join("\n"));
+});
