@@ -31,8 +31,10 @@ for (const [pattern, { bind, send, receive }] of Object.entries(cases)) {
       assert.equal(code, 0);
     }
     await eventually(() => {
-      const got = receivers.map(({ output }) => [...output.stdout.matchAll(/Received '(.*)'\n/g)]
-        .map(([, text]) => text));
+      const got = receivers.map(({ output }) =>
+        [...output.stdout.matchAll(/Received '(.*)'\n/g)]
+          .map(([, text]) => text)
+      );
       const wanted = receive.map((keys) => keys.map((key) => `${key}':'${mark} a  b`));
       assert.deepEqual(got, wanted);
     });

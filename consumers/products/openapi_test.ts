@@ -15,7 +15,11 @@ function apps() {
   const stop = new AbortController();
   const options = { host: "127.0.0.1", allowedHost: "", log };
   const live = createLive(stop.signal);
-  const stores = [openAdminStore(":memory:"), openServiceStore(":memory:")] as const;
+  const directory = Deno.makeTempDirSync({ prefix: "event-sink-products-" });
+  const stores = [
+    openAdminStore(`${directory}/admin.db`),
+    openServiceStore(`${directory}/service.db`),
+  ] as const;
   return {
     apps: [
       [adminApi(stores[0], live, options), admin],
@@ -24,6 +28,7 @@ function apps() {
     [Symbol.dispose]() {
       stop.abort();
       for (const store of stores) store[Symbol.dispose]();
+      Deno.removeSync(directory, { recursive: true });
     },
   };
 }

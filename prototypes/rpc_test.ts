@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { connectProbe, eventually, type Running, unique } from "../../lib/testing.ts";
-import { ready, setup } from "../testing.ts";
+import { connectProbe, eventually, type Running, unique } from "../lib/testing.ts";
+import { ready, setup } from "./testing.ts";
 
 async function start() {
   const test = await setup();

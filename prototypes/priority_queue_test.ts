@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { setup } from "../testing.ts";
+import { setup } from "./testing.ts";
 
 Deno.test("priority-queue: what has the higher priority comes first", async () => {
   await using test = await setup();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { connectProbe, eventually, start } from "../../lib/testing.ts";
-import { ready, setup } from "../testing.ts";
+import { connectProbe, eventually, start } from "../lib/testing.ts";
+import { ready, setup } from "./testing.ts";
 
 const received = (mark: string, stdout: string) =>
   [...stdout.matchAll(new RegExp(`'${mark} (.*)'\n.*Done, (.*) s after its time`, "g"))]
