@@ -28,7 +28,7 @@ const tools = [...sources.keys()].filter((path) =>
 
 function* walk(folder: string): Generator<string> {
   for (const { name, isDirectory } of Deno.readDirSync(root + folder)) {
-    if (name.startsWith(".") || name === "node_modules") continue;
+    if (name.startsWith(".") || ["node_modules", "state"].includes(name)) continue; // as .gitignore
     if (isDirectory) yield* walk(`${folder}${name}/`);
     else yield folder + name;
   }
@@ -38,14 +38,14 @@ function isSource(path: string): boolean {
   return /\.[jt]s$/.test(path) && !path.includes("/sample/") && !path.includes("/page/page.js");
 }
 
-/** Tests, and what only they import. */
+/** Tests, trials, and what only they import. */
 function isTest(path: string): boolean {
-  return /_test\.ts$|(^|\/)(testing|contract)(\.ts$|\/)/.test(path);
+  return /_test\.ts$|(^|\/)(testing|contract|chaos)(\.ts$|\/)/.test(path);
 }
 
 /** The workspace member that a file is in, else its top folder. */
 function roomOf(path: string): string {
-  return members.find((member) => path.startsWith(`${member}/`)) ?? path.split("/")[0]!;
+  return members.find((member) => path.startsWith(`${member}/`)) ?? topOf(path);
 }
 
 /** What a file imports, by `import`, `export ... from`, `import()` and `new URL()` of a thread's file; types included. */
@@ -176,6 +176,17 @@ Deno.test("every workspace member has a README, and is in the root README's tabl
     assert(table.includes(`| [${member}](${member}) |`), `${member} is not in README.md`);
   }
 });
+
+Deno.test("every top folder has a line in ARCHITECTURE.md", () => {
+  const house = read("ARCHITECTURE.md");
+  for (const folder of new Set(files.filter((path) => path.includes("/")).map(topOf))) {
+    assert(house.includes(`| [${folder}](${folder}) |`), `${folder} is not in ARCHITECTURE.md`);
+  }
+});
+
+function topOf(path: string): string {
+  return path.split("/")[0]!;
+}
 
 Deno.test("what a document links to exists, and what it names stands there", () => {
   for (const path of files.filter((path) => path.endsWith(".md"))) {

@@ -41,8 +41,8 @@ await runTool(import.meta, {
   const collectionName = `eventsink.demo-${id}`;
 
   await using stack = new AsyncDisposableStack();
-  const crew = stack.use(createCrew(tool, (line) => tool.log.warn(line)));
-  const { amqpUrl, mongoUrl } = await servers(tool, crew);
+  const told = (line: string) => tool.log.warn(line);
+  const { amqpUrl, mongoUrl } = await servers(tool, stack.use(createCrew(tool, told)));
   const env = { AMQP_URL: amqpUrl, MONGO_URL: mongoUrl };
 
   const broker = stack.use(await connectBroker({ ...tool, url: amqpUrl, timeout: 10_000 }));
@@ -57,7 +57,8 @@ await runTool(import.meta, {
     await collection.drop();
   });
 
-  // Real processes, as a user would start them.
+  // Real processes, as a user would start them. They are stopped before their queues are deleted.
+  const crew = stack.use(createCrew(tool, told));
   const echo = startConsumer(crew, "echo", ["--queue", queues.echo, "--work", "0"], env);
   const store = startConsumer(
     crew,

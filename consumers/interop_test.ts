@@ -30,15 +30,16 @@ async function installed(command: string, ...args: string[]): Promise<boolean> {
 
 async function setup() {
   await using stack = new AsyncDisposableStack();
-  const { amqpUrl } = stack.use(await startServers());
+  const { amqpUrl, mongoUrl } = stack.use(await startServers());
   const queue = unique("interop");
-  stack.use(await connectProbe(amqpUrl, { queues: [queue] }));
+  const probe = stack.use(await connectProbe(amqpUrl, { queues: [queue] }));
   const owned = stack.move();
   return {
     amqpUrl,
     queue,
+    probe,
     tool: (folder: string, task: string, ...args: string[]) =>
-      owned.use(startTool(folder, task, args, { AMQP_URL: amqpUrl })),
+      owned.use(startTool(folder, task, args, { AMQP_URL: amqpUrl, MONGO_URL: mongoUrl })),
     /** Runs an independent client to its end. */
     async client(command: string, ...args: string[]): Promise<string> {
       const { code, stdout, stderr } = await owned.use(start(args, { command })).ended();
@@ -119,4 +120,31 @@ Deno.test("amqp-publish and amqp-consume exchange messages with send-recv", asyn
     const consumed = await test.client("amqp-consume", url, "-q", test.queue, "-c", "1", "cat");
     assert.equal(consumed, event); // other tests publish to the same exchange
   });
+});
+
+const longHeaders = `
+import sys, pika
+connection = pika.BlockingConnection(pika.URLParameters(sys.argv[1]))
+channel = connection.channel()
+channel.confirm_delivery()
+channel.basic_publish("", sys.argv[2], b"\\xff", mandatory=True, properties=pika.BasicProperties(
+  delivery_mode=2, message_id="long", headers={"padding": "x" * 100000}))
+connection.close()
+`;
+
+Deno.test("a bad message of pika whose headers are longer than amqplib can write is dead-lettered without them", async () => {
+  if (!await installed(python, "-c", "import pika")) return;
+  await using test = await setup();
+  const recv = test.tool("consumers/mongo", "recv", "--queue", test.queue);
+  await recv.seen(/Waiting for messages/);
+  await test.client(python, "-c", longHeaders, test.amqpUrl, test.queue);
+  const { properties } = await test.probe.take(`${test.queue}.dlq`);
+  assert.equal(properties.messageId, "long");
+  assert.equal(properties.headers?.padding, undefined);
+  assert.equal(
+    properties.headers?.["x-reason"],
+    "the body is not UTF-8 text (its headers are too long to be passed on)",
+  );
+  recv.kill("SIGINT");
+  assert.equal((await recv.ended()).code, 0);
 });

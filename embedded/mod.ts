@@ -26,16 +26,14 @@ export interface EmbeddedOptions {
 /**
  * Starts both on the loopback interface.
  *
- * @throws when a port is in use, or another process uses the data directory
+ * @throws Error `Cannot listen on ADDRESS: ...`, `Cannot use the data directory 'DIR': ...`, `Cannot open ...`
  */
 export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embedded> {
   const { data, amqpPort = 0, mongoPort = 0 } = options;
   await using undo = new AsyncDisposableStack();
-  // A directory that was there before keeps its mode: it may hold more than ours. Our files are for their owner alone anyway.
-  if (data !== undefined) await Deno.mkdir(data, { recursive: true, mode: 0o700 });
   const directory = data ?? await Deno.makeTempDir({ prefix: "event-sink-" });
   if (data === undefined) undo.defer(() => Deno.remove(directory, { recursive: true }));
-  undo.use(await lock(directory));
+  undo.use(await claim(directory));
   const broker = undo.use(await startBroker({ port: amqpPort, file: `${directory}/amqp.sqlite` }));
   const store = undo.use(await startStore({ port: mongoPort, file: `${directory}/mongo.sqlite` }));
   const stack = undo.move();
@@ -46,10 +44,30 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   };
 }
 
-/** Two processes on one directory would undo each other's work. The lock goes with the process, however it ends. */
-async function lock(directory: string): Promise<Disposable> {
-  const file = await Deno.open(`${directory}/lock`, { create: true, write: true, mode: 0o600 });
+/**
+ * Make the data directory, if need be, and lock it: two processes on one would undo each other's work. The lock goes with the
+ * process, however it ends.
+ */
+async function claim(directory: string): Promise<Disposable> {
+  let file: Deno.FsFile;
+  try {
+    // One that was there before keeps its mode: it may hold more than ours. Our files are for their owner alone anyway.
+    await Deno.mkdir(directory, { recursive: true, mode: 0o700 });
+    file = await Deno.open(`${directory}/lock`, { create: true, write: true, mode: 0o600 });
+  } catch (error) {
+    throw cannotUse(directory, reasonOf(error as Error), error);
+  }
   if (await file.tryLock(true)) return file;
   file.close();
-  throw new Error(`Cannot use the data directory '${directory}': another process uses it`);
+  throw cannotUse(directory, "another process uses it");
+}
+
+function cannotUse(directory: string, reason: string, cause?: unknown): Error {
+  return new Error(`Cannot use the data directory '${directory}': ${reason}`, { cause });
+}
+
+function reasonOf(error: Error): string {
+  if (!(error instanceof Deno.errors.NotCapable)) return error.message;
+  // Deno's own message says to run again with all permissions, which nobody should.
+  return "this program has no permission to write there (Deno lets none write under /dev, /proc and /sys)";
 }

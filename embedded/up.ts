@@ -2,7 +2,8 @@
 /**
  * Start the embedded broker and store, until Ctrl-C.
  *
- * Run: `deno task up`, and the tools in other terminals.
+ * Run: `deno task up`, and the tools in other terminals. It may read and write everywhere, since `--data` may be anywhere, and
+ * neither the shell nor `deno task` can pass its value on to a permission.
  * @module
  */
 import { Command, InvalidArgumentError } from "commander";
@@ -20,6 +21,11 @@ function port(text: string): number {
   throw new InvalidArgumentError("expected a port from 0 (any free one) to 65535");
 }
 
+function directory(text: string): string {
+  if (text !== "") return text;
+  throw new InvalidArgumentError("expected a directory");
+}
+
 async function main(): Promise<number> {
   const command = new Command("up")
     .description(
@@ -28,6 +34,7 @@ async function main(): Promise<number> {
     .option(
       "--data <DIR>",
       "keep the state in this directory (default: a temporary one that goes with the process)",
+      directory,
     )
     .option("--amqp-port <PORT>", "port of the broker, 0 for any free one", port, 5672)
     .option("--mongo-port <PORT>", "port of the store, 0 for any free one", port, 27017)
@@ -50,8 +57,10 @@ async function main(): Promise<number> {
   try {
     await using stack = await startEmbedded(command.opts());
     const { data } = command.opts();
+    // The first two lines are for programs, the third is to be pasted into another terminal.
     console.log(`AMQP_URL=${stack.amqpUrl}`);
     console.log(`MONGO_URL=${stack.mongoUrl}`);
+    console.log(`export AMQP_URL=${stack.amqpUrl} MONGO_URL=${stack.mongoUrl}`);
     console.log(
       data === undefined
         ? "The state goes when this process ends; keep it with --data DIR."

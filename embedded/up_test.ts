@@ -108,7 +108,12 @@ Deno.test("up refuses a data directory or a port that another process uses", asy
 });
 
 Deno.test("up ends wrong usage with 2 and help with 0", async () => {
-  for (const args of [["--nope"], ["--amqp-port", "99999"], ["--mongo-port", "x"], ["word"]]) {
+  for (
+    const args of [["--nope"], ["--amqp-port", "99999"], ["--mongo-port", "x"], ["word"], [
+      "--data",
+      "",
+    ]]
+  ) {
     const { code, stderr } = await up(...args).ended();
     assert.equal(code, 2);
     assert.match(stderr, /^error: /);
@@ -116,6 +121,32 @@ Deno.test("up ends wrong usage with 2 and help with 0", async () => {
   const help = await up("--help").ended();
   assert.equal(help.code, 0);
   assert.match(help.stdout, /one machine/);
+});
+
+Deno.test("up prints what to paste into another terminal, and a shell takes it", async () => {
+  const process = up("--amqp-port", "0", "--mongo-port", "0");
+  const urls = [await process.url("AMQP_URL"), await process.url("MONGO_URL")];
+  const { code, stdout } = await process.ended("SIGTERM");
+  assert.equal(code, 0);
+  const line = stdout.split("\n").find((text) => text.startsWith("export "));
+  const shell = await new Deno.Command("sh", {
+    args: ["-c", `${line}; sh -c 'echo "$AMQP_URL $MONGO_URL"'`],
+  }).output();
+  assert.equal(new TextDecoder().decode(shell.stdout).trim(), urls.join(" "));
+});
+
+Deno.test("up names the data directory that it cannot use, and asks for no more permissions", async () => {
+  await using parent = await temporary();
+  await Deno.writeTextFile(`${parent.path}/file`, "");
+  for (
+    const path of ["/dev/shm/state", "/proc/state", `${parent.path}/file`, `${parent.path}/file/x`]
+  ) {
+    const { code, stderr } = await up("--data", path, "--amqp-port", "0", "--mongo-port", "0")
+      .ended();
+    assert.equal(code, 1);
+    assert.match(stderr, new RegExp(`^Cannot use the data directory '${path}': [^\n]+\n$`));
+    assert.doesNotMatch(stderr, /--allow/);
+  }
 });
 
 Deno.test("startEmbedded()'s temporary directory goes with it", async () => {
@@ -143,13 +174,15 @@ Deno.test("the data directory and all in it are for their owner alone, whatever 
     const connection = await amqplib.connect(stack.amqpUrl);
     await (await connection.createChannel()).assertQueue("q");
     await connection.close();
-    const modes = [...Deno.readDirSync(data)].map(({ name }) => [name, modeOf(`${data}/${name}`)])
-      // The store's file has a test of its own.
-      .filter(([name]) => !name!.startsWith("mongo"));
+    await using client = new MongoClient(stack.mongoUrl);
+    await client.db("d").collection("c").insertOne({});
+    const modes = [...Deno.readDirSync(data)].map(({ name }) => [name, modeOf(`${data}/${name}`)]);
     assert.deepEqual(modes.sort(), [
       ["amqp.sqlite", "600"],
       ["amqp.sqlite-wal", "600"],
       ["lock", "600"],
+      ["mongo.sqlite", "600"],
+      ["mongo.sqlite-wal", "600"],
     ]);
     assert.equal(modeOf(data), "700");
   } finally {
@@ -168,7 +201,7 @@ Deno.test("files that an earlier version left readable are narrowed, also after 
   const files = () => [...Deno.readDirSync(data.path)].map(({ name }) => `${data.path}/${name}`);
   for (const file of files()) Deno.chmodSync(file, 0o644);
   await using _stack = await startEmbedded({ data: data.path });
-  const open = files().filter((file) => file.includes("amqp") && modeOf(file) !== "600");
+  const open = files().filter((file) => file.includes("sqlite") && modeOf(file) !== "600");
   assert.deepEqual(open, []);
 });
 

@@ -18,6 +18,8 @@ export interface Broker extends AsyncDisposable {
   readonly name: string;
   /** What there is to say to the user. */
   readonly log: Log;
+  /** Why the broker cannot be used at the moment; undefined while it can. */
+  readonly trouble: string | undefined;
   /** Why the broker has blocked publishers (`connection.blocked`: short of memory or disk), while it does. */
   readonly blocked: string | undefined;
   /** Why a connection was given up, once it was. */
@@ -72,6 +74,9 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   return {
     name: nameOf(url),
     log,
+    get trouble() {
+      return connections.find(({ trouble }) => trouble)?.trouble;
+    },
     get blocked() {
       return connections.find(({ blocked }) => blocked)?.blocked;
     },

@@ -58,10 +58,11 @@ export async function keepChannel<C extends Channel>(
       await Promise.race([end, stopped]);
       if (signal.aborted) {
         await finish?.(channel);
-        // Waiting for the answer: the acknowledgements before it would be lost when the connection ends first. It does not come when the
-        // connection breaks meanwhile.
+        // The answer does not come when the connection breaks meanwhile.
         const gone = Promise.race([channel.close().catch(() => {}), end]);
-        return void await within(CLOSE_LIMIT, gone);
+        // A consumer's last acknowledgements could be lost when the connection ends before the broker has read them.
+        if (finish) await within(CLOSE_LIMIT, gone);
+        return;
       }
       if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
     } catch (failure) {

@@ -29,6 +29,8 @@ export interface ConnectionOptions {
 
 /** A connection that recovers. */
 export interface Connection {
+  /** Why it cannot be used at the moment: there is no connection, or publishers are blocked. */
+  readonly trouble: string | undefined;
   /** Why publishers are blocked (`connection.blocked`), while they are. */
   readonly blocked: string | undefined;
   /** Why the connection was given up, once it was. */
@@ -96,6 +98,10 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
     }
   }
   return {
+    get trouble() {
+      const { failure, blocked } = state;
+      return failure?.message ?? (blocked && `it has blocked publishers: ${blocked}`);
+    },
     get blocked() {
       return state.blocked;
     },
@@ -244,10 +250,15 @@ function limitAnswers(model: ChannelModel, channel: Channel): void {
   const ask = asking._rpc.bind(channel);
   asking._rpc = (method, fields, expect, answer) => {
     const limit = limitAnswer(model);
-    ask(method, fields, expect, (...given) => {
-      clearTimeout(limit);
-      answer(...given);
-    });
+    try {
+      ask(method, fields, expect, (...given) => {
+        clearTimeout(limit);
+        answer(...given);
+      });
+    } catch (error) {
+      clearTimeout(limit); // a closed channel asks nothing
+      throw error;
+    }
   };
 }
 

@@ -136,3 +136,31 @@ Deno.test("an outage of both connections is told once, and so is its end", async
   await eventually(() => assert.match(log.lines.at(-1)!, /^Connected to/));
   assert.equal(log.lines.length, 2, log.lines.join("\n"));
 });
+
+Deno.test("a request on a closed channel leaves no timer that ends the connection", async () => {
+  await using servers = await startServers();
+  await using broker = await connectBroker({ url: servers.amqpUrl, log: keptLog() });
+  const channel = await broker.createChannel();
+  channel.on("error", () => {});
+  await assert.rejects(channel.checkQueue(unique("missing")), { code: 404 });
+  const started = new Set<ReturnType<typeof setTimeout>>();
+  const { setTimeout, clearTimeout } = globalThis;
+  try {
+    Object.assign(globalThis, {
+      setTimeout(work: () => void, ms: number) {
+        const timer = setTimeout(work, ms);
+        if (ms === 15_000) started.add(timer);
+        return timer;
+      },
+      clearTimeout(timer: ReturnType<typeof setTimeout>) {
+        started.delete(timer);
+        clearTimeout(timer);
+      },
+    });
+    await assert.rejects(async () => await channel.assertQueue(unique("queue")));
+    assert.equal(started.size, 0);
+  } finally {
+    Object.assign(globalThis, { setTimeout, clearTimeout });
+    for (const timer of started) clearTimeout(timer);
+  }
+});

@@ -9,7 +9,7 @@ import { CLOSE_LIMIT } from "./connection.ts";
 import { createHand, type Hand } from "./hand.ts";
 import { createRetries, historyOf } from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
-import { shown } from "./text.ts";
+import { counted, shown } from "./text.ts";
 import { during, within } from "./wait.ts";
 
 /** A message as a handler gets it. */
@@ -113,7 +113,7 @@ export async function consume(
     };
     try {
       if (raw.fields.redelivered && !returned.delete(properties.messageId)) {
-        await retries.countRedelivery(raw, history);
+        await retries.countRedelivery(hand.channel, raw, history);
       } else {
         try {
           await handler(message);
@@ -166,7 +166,10 @@ export async function consume(
       if (!subscription) return;
       const { hand, cancel } = subscription;
       await within(CLOSE_LIMIT, cancel());
-      await during(`working on ${hand.size} messages of '${queue}'`, hand.empty());
+      await during(`working on ${counted(hand.size)} of '${queue}'`, hand.empty());
+      if (hand.returned > 0) {
+        broker.log.info(`Gave ${counted(hand.returned)} back to '${queue}', unfinished`);
+      }
     },
     signal,
   });

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import type { ConsumeMessage } from "amqplib";
+import { historyOf } from "./retry.ts";
 import { Buffer } from "node:buffer";
 import { connectBroker } from "./broker.ts";
 import { consume, type ConsumeOptions, type Message } from "./consume.ts";
@@ -367,4 +369,30 @@ Deno.test("consume() shows no password of a handler's error in the dead letter, 
     reason,
     /^Cannot reach mongodb:\/\/\*\*\*@host\/db \\x1b\[2Jx{900,}\.\.\. \(\d+ characters\)$/,
   );
+});
+
+Deno.test("forged counts of attempts and redeliveries do not count", () => {
+  const queue = "work";
+  for (const forged of [-5, 1.5, "abc", true, NaN, 1e300]) {
+    const headers = { "x-original-queue": queue, "x-attempts": forged, "x-redeliveries": forged };
+    const raw = { fields: { exchange: "", routingKey: queue }, properties: { headers } };
+    const { attempt, redeliveries } = historyOf(raw as unknown as ConsumeMessage, queue);
+    assert.deepEqual([attempt, redeliveries], [1, 0], `${forged}`);
+  }
+});
+
+Deno.test("consume() declares a retry queue again that was deleted meanwhile", async () => {
+  await using test = await setup("deleted");
+  const seen: number[] = [];
+  const consuming = test.start(async ({ attempt }) => {
+    seen.push(attempt);
+    if (attempt > 1) return;
+    if (seen.length > 1) await test.probe.channel.deleteQueue(`${test.queue}.retry.1`);
+    throw new Error("again");
+  });
+  test.send("first");
+  await eventually(() => assert.deepEqual(seen, [1, 2]));
+  test.send("second");
+  await eventually(() => assert.deepEqual(seen, [1, 2, 1, 2]));
+  await consuming.stopped();
 });

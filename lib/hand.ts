@@ -13,6 +13,8 @@ export interface Hand {
   readonly lost: boolean;
   /** Messages in hand. */
   readonly size: number;
+  /** Messages that were given back. */
+  readonly returned: number;
   /** Bytes of their bodies. */
   readonly bytes: number;
   /** Takes a message into the hand, until `work` ends. */
@@ -31,6 +33,7 @@ export interface Hand {
 export function createHand(channel: Channel): Hand {
   const work = new Set<Promise<void>>();
   let bytes = 0;
+  let returned = 0;
   let open = true;
   let failed = false;
   channel.on("close", () => open = false);
@@ -67,6 +70,9 @@ export function createHand(channel: Channel): Hand {
     get size() {
       return work.size;
     },
+    get returned() {
+      return returned;
+    },
     get bytes() {
       return bytes;
     },
@@ -86,6 +92,7 @@ export function createHand(channel: Channel): Hand {
     giveBack(raw) {
       if (isSettled(raw.fields.deliveryTag)) return;
       settled.add(raw.fields.deliveryTag);
+      returned++;
       send(() => channel.nack(raw, false, true));
     },
     async below(most) {

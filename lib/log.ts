@@ -2,7 +2,7 @@
  * Diagnostics on stderr: readable at a terminal, JSON lines with `--log-format json`, never a password.
  * @module
  */
-import type { Logger } from "@logtape/logtape";
+import type { TextFormatter } from "@logtape/logtape";
 import type { Flag } from "./flags.ts";
 import { printable } from "./text.ts";
 import { withoutPassword } from "./url.ts";
@@ -76,46 +76,36 @@ const LONGEST = 2000;
 export function createLog(
   { name = "event-sink", level: least = "info", format = "text" }: LogOptions = {},
 ): Log {
-  let logger: Promise<Logger> | undefined;
+  let formatter: Promise<TextFormatter> | undefined;
   let last: Promise<unknown> = Promise.resolve();
-  const at = (level: "debug" | "info" | "warn") => (text: string) => {
-    if (levels.indexOf(least) > ["debug", "info", "warn"].indexOf(level)) return;
-    logger ??= createLogger(name, format);
-    const loading = logger;
-    const line = printable(withoutPassword(text), LONGEST);
-    last = last.then(async () => (await loading)[level](literally(line)));
+  const at = (level: "debug" | "info" | "warning") => (text: string) => {
+    if (levels.indexOf(least) > levels.indexOf(level)) return;
+    formatter ??= createFormatter(name, format);
+    const loading = formatter;
+    const rawMessage = printable(withoutPassword(text), LONGEST);
+    const said = { category: [name], level, message: [rawMessage], rawMessage, properties: {} };
+    const timestamp = Date.now();
+    last = last.then(async () => writeError((await loading)({ ...said, timestamp })));
   };
   return {
     debug: at("debug"),
     info: at("info"),
-    warn: at("warn"),
+    warn: at("warning"),
     setLevel: (level) => least = level,
     written: () => last,
   };
 }
 
-async function createLogger(name: string, format: LogFormat): Promise<Logger> {
-  const { configure, getAnsiColorFormatter, getJsonLinesFormatter, getLogger, getTextFormatter } =
-    await import("@logtape/logtape");
+/** LogTape's formatters only: its configuration is one for the whole process, which may have several logs, and may use LogTape itself. */
+async function createFormatter(name: string, format: LogFormat): Promise<TextFormatter> {
+  const { getAnsiColorFormatter, getJsonLinesFormatter, getTextFormatter } = await import(
+    "@logtape/logtape"
+  );
   const text = { timestamp: "time", category: () => name, value: String } as const;
-  const formatter = format === "json"
-    ? getJsonLinesFormatter({ message: "rendered" })
-    : Deno.stderr.isTerminal() && !Deno.noColor
+  if (format === "json") return getJsonLinesFormatter({ message: "rendered" });
+  return Deno.stderr.isTerminal() && !Deno.noColor
     ? getAnsiColorFormatter(text)
     : getTextFormatter(text);
-  await configure({
-    sinks: { stderr: (record) => writeError(formatter(record)) },
-    loggers: [
-      { category: name, lowestLevel: "debug", sinks: ["stderr"] },
-      { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["stderr"] },
-    ],
-  });
-  return getLogger(name);
-}
-
-/** LogTape fills in what stands in braces; doubled ones stand for themselves, but not in a text with closing ones only. */
-function literally(text: string): string {
-  return text.includes("{") ? text.replace(/[{}]/g, "$&$&") : text;
 }
 
 function oneOf<T extends string>(allowed: readonly T[], text: string): T {

@@ -24,3 +24,17 @@ Deno.test("passwords in URLs are not shown", async () => {
   assert.match(line!, /Lost amqp:\/\/.*host/);
   assert.doesNotMatch(line!, /geheim/);
 });
+
+Deno.test("a process may have several logs", async () => {
+  const { href } = new URL("log.ts", import.meta.url);
+  const script = `import { createLog } from ${JSON.stringify(href)};
+for (const name of ["one", "two", "one"]) {
+  const log = createLog({ name });
+  log.warn("hello");
+  await log.written();
+}`;
+  const { stderr } = await new Deno.Command(Deno.execPath(), { args: ["eval", script] }).output();
+  const lines = new TextDecoder().decode(stderr).trimEnd().split("\n");
+  const said = lines.map((line) => line.split(" [WRN] ")[1]);
+  assert.deepEqual(said, ["one: hello", "two: hello", "one: hello"]);
+});

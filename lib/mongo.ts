@@ -80,10 +80,10 @@ export async function connectMongo(
 
 /** How to outlast an outage. */
 export interface OutageOptions {
-  /** Gives up waiting. */
-  signal: AbortSignal;
-  /** Where to say that MongoDB is away, and that it is back. */
-  log: Log;
+  /** Gives up waiting (never). */
+  signal?: AbortSignal;
+  /** Where to say that MongoDB is away, and that it is back (nowhere). */
+  log?: Pick<Log, "debug" | "info" | "warn">;
   /** What cannot be done meanwhile, for messages (`use MongoDB`). */
   doing?: string;
   /** Longest wait between two attempts, in milliseconds (5000). */
@@ -104,7 +104,7 @@ export async function throughOutages<T>(
   for (let failures = 0;;) {
     try {
       const result = await operation();
-      if (failures > 0) log.info("MongoDB is back");
+      if (failures > 0) log?.info("MongoDB is back");
       return result;
     } catch (error) {
       if (isFinal(error)) throw error;
@@ -112,8 +112,8 @@ export async function throughOutages<T>(
       const text = `Cannot ${doing}: ${message}`;
       // https://www.mongodb.com/docs/manual/reference/error-codes/: 13 Unauthorized, 18 AuthenticationFailed
       if (code === 13 || code === 18) throw new Error(text);
-      if (failures === 0 && !signal.aborted) log.warn(`${text}. Waiting until it can be done`);
-      else log.debug(text);
+      if (failures === 0 && !signal?.aborted) log?.warn(`${text}. Waiting until it can be done`);
+      else log?.debug(text);
       await pause(backoff(++failures, { longest }), signal);
     }
   }

@@ -3,10 +3,11 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { ConfirmChannel, Message as AmqpMessage, Options } from "amqplib";
-import { type Broker, brokerText, type Channel } from "./broker.ts";
-import { keepChannel } from "./channel.ts";
-import { createWindow, type Unconfirmed } from "./unconfirmed.ts";
+import type { Options } from "amqplib";
+import type { Broker, Channel } from "./broker.ts";
+import { type Confirms, keepConfirms } from "./confirms.ts";
+import { counted } from "./text.ts";
+import { createWindow, type Window } from "./unconfirmed.ts";
 import { aborted, during, within } from "./wait.ts";
 
 /** A message to publish. */
@@ -26,9 +27,11 @@ export interface Publisher extends AsyncDisposable {
   /**
    * Publishes a durable (persistent, mandatory) message; resolves when the broker has confirmed it.
    *
-   * When the connection breaks, what is unconfirmed is published again with the same `messageId`: at least once.
+   * When the connection breaks or the broker closes the channel, what is unconfirmed is published again with the same `messageId`: at
+   * least once.
    *
-   * @throws when no queue took it, the broker refused it, or there was no confirm within the timeout
+   * @throws when no queue took it, or the broker closed three channels while it was unconfirmed; with a timeout also when the broker refused
+   * it (nack) or did not confirm it in time
    */
   publish(message: Outgoing): Promise<void>;
   /** Undefined when there is room for another unconfirmed message, else a promise of room: await it to keep memory flat. */
@@ -41,7 +44,7 @@ export interface PublisherOptions {
   declare?: (channel: Channel) => Promise<unknown>;
   /**
    * Milliseconds to wait for a confirm, and for a connection after an outage. By default there is no limit, and a line in the log says what
-   * is waited for.
+   * is waited for; a message that the broker refuses (nack), as its disk or the queue is full, is then published again until it is taken.
    */
   timeout?: number;
   /** When it aborts, what is unconfirmed has five seconds left; without a connection it is rejected at once. */
@@ -65,118 +68,20 @@ export async function createPublisher(
 ): Promise<Publisher> {
   signal?.throwIfAborted();
   const window = createWindow();
-  let channel: ConfirmChannel | undefined;
-  let failure: Error | undefined;
-  /** Since when there is no channel, and since when the signal has aborted. */
-  let offline = Date.now();
-  let stopping = Infinity;
-  let told = false;
-
-  function send(message: Unconfirmed) {
-    message.sent = Date.now();
-    message.unroutable = false;
-    const { exchange, routingKey, content, options } = message;
-    try {
-      channel!.publish(exchange, routingKey, content, options, (error) => {
-        // amqplib's error for what is unconfirmed when a channel closes: it is sent again on the next one.
-        if (error?.message === "channel closed") return;
-        if (error) fail(message, "the broker refused the message (nack)");
-        else if (message.unroutable) fail(message, unroutable(message));
-        else window.settle(message);
-      });
-    } catch (error) {
-      // A closing channel throws; the next one sends it. Anything else is about this message.
-      if ((error as Error).name !== "IllegalOperationError") {
-        fail(message, (error as Error).message);
-      }
-    }
-  }
-  function fail(message: Unconfirmed, why: string) {
-    window.settle(message, new Error(`Cannot publish: ${why}`));
-  }
-
-  /** `basic.return` names no delivery tag, so that a message is found by its id and target; equal ones come back in the order they were sent. */
-  function markUnroutable({ fields, properties }: AmqpMessage) {
-    for (const message of window.messages) {
-      if (
-        message.options.messageId === properties.messageId && !message.unroutable &&
-        message.exchange === fields.exchange && message.routingKey === fields.routingKey
-      ) {
-        message.unroutable = true;
-        return;
-      }
-    }
-  }
-
-  function watch() {
-    const now = Date.now();
-    if (now - stopping > LAST_CONFIRMS) return window.fail(signal!.reason);
-    const [oldest] = window.messages;
-    if (!oldest) return void (told = false);
-    const waited = now - (channel ? oldest.sent : offline);
-    const why = !channel
-      ? " (there is no connection)"
-      : broker.blocked
-      ? ` (it has blocked publishers: ${broker.blocked})`
-      : "";
-    if (waited > timeout) {
-      const error = new Error(`Cannot publish: no confirm within ${timeout / 1000} s${why}`);
-      for (const message of [...window.messages]) {
-        if (channel && now - message.sent <= timeout) break; // in the order in which they went out
-        window.settle(message, error);
-      }
-    } else if (waited > SLOW && channel && !told) {
-      told = true;
-      broker.log.warn(`No confirm from ${broker.name} for ${waited / 1000 | 0} s${why}. Waiting`);
-    }
-  }
-
-  const disposed = new AbortController();
-  const opened = Promise.withResolvers<true>();
-  opened.promise.catch(() => {}); // nobody waits for it any more when it failed later
-  const keeping = keepChannel(broker, {
-    open: broker.createConfirmChannel,
-    async setUp(opening) {
-      opening.on("return", markUnroutable);
-      await declare?.(opening);
-      channel = opening;
-      for (const message of window.messages) send(message);
-      opened.resolve(true);
-    },
-    closed(error) {
-      channel = undefined;
-      offline = Date.now();
-      // The broker does not say which message was at fault; none of them is confirmed.
-      if (error) window.fail(new Error(`Cannot publish: ${brokerText(error)}`));
-      if (signal?.aborted) window.fail(signal.reason);
-    },
-    signal: disposed.signal,
-  }).catch((error) => {
-    failure = new Error(`Cannot publish: ${error.message}`);
-    window.fail(failure);
-    opened.reject(failure);
-  });
-  const watching = setInterval(watch, Math.min(timeout, 250));
-  const onAbort = () => {
-    stopping = Date.now();
-    if (!channel) window.fail(signal!.reason);
-  };
-  signal?.addEventListener("abort", onAbort, { once: true });
+  const confirms = keepConfirms(broker, window, { declare, patient: timeout === Infinity, signal });
+  const watching = setInterval(
+    watchman(broker, window, confirms, { timeout, signal }),
+    Math.min(timeout, 250),
+  );
   async function close() {
-    failure ??= new Error("Cannot publish: the publisher is closed");
-    disposed.abort();
     clearInterval(watching);
-    signal?.removeEventListener("abort", onAbort);
-    await keeping;
+    await confirms.close();
   }
 
-  const waiting: Promise<unknown>[] = [
-    timeout === Infinity ? opened.promise : within(timeout, opened.promise),
-  ];
-  if (signal) waiting.push(aborted(signal));
   let open: unknown;
   try {
-    open = await Promise.race(waiting);
+    const opened = timeout === Infinity ? confirms.opened : within(timeout, confirms.opened);
+    open = await Promise.race(signal ? [opened, aborted(signal)] : [opened]);
   } finally {
     if (!open) await close();
   }
@@ -187,7 +92,7 @@ export async function createPublisher(
 
   return {
     publish({ exchange = "", routingKey, body, properties }) {
-      if (failure) return Promise.reject(failure);
+      if (confirms.failure) return Promise.reject(confirms.failure);
       const content = typeof body === "string"
         ? Buffer.from(body)
         : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
@@ -200,22 +105,52 @@ export async function createPublisher(
       };
       return new Promise((resolve, reject) => {
         const message = { exchange, routingKey, content, options, resolve, reject };
-        const unconfirmed = { ...message, sent: 0, unroutable: false };
+        const unconfirmed = { ...message, sent: 0, unroutable: false, channelErrors: 0 };
         window.add(unconfirmed);
-        if (channel) send(unconfirmed);
+        confirms.send(unconfirmed);
       });
     },
     ready: window.room,
     async [Symbol.asyncDispose]() {
       const { size } = window.messages;
-      if (size > 0) await during(`waiting for ${size} confirms`, window.empty());
+      if (size > 0) await during(`waiting for ${counted(size, "confirm")}`, window.empty());
       await close();
     },
   };
 }
 
-function unroutable({ exchange, routingKey }: Unconfirmed): string {
-  return exchange === ""
-    ? `there is no queue '${routingKey}'`
-    : `no queue is bound to exchange '${exchange}' for routing key '${routingKey}'`;
+/** Returns what looks after the messages from time to time: fails those that wait for too long, or says that they wait. */
+function watchman(
+  broker: Broker,
+  window: Window,
+  confirms: Confirms,
+  { timeout, signal }: { timeout: number; signal?: AbortSignal },
+): () => void {
+  let stopping = Infinity;
+  let told = false;
+
+  function why(): string {
+    if (confirms.offline) return " (there is no connection)";
+    return broker.blocked ? ` (it has blocked publishers: ${broker.blocked})` : "";
+  }
+  return () => {
+    const now = Date.now();
+    if (signal?.aborted) stopping = Math.min(stopping, now);
+    if (now - stopping > LAST_CONFIRMS) return window.fail(signal!.reason);
+    const [oldest] = window.messages;
+    if (!oldest) return void (told = false);
+    const waited = now - (confirms.offline ?? oldest.sent);
+    if (waited > timeout) {
+      const error = new Error(`Cannot publish: no confirm within ${timeout / 1000} s${why()}`);
+      for (const message of [...window.messages]) {
+        // They stand in the order in which they went out.
+        if (!confirms.offline && now - message.sent <= timeout) break;
+        window.settle(message, error);
+      }
+    } else if (waited > SLOW && !confirms.offline && !told) {
+      told = true;
+      const seconds = Math.floor(waited / 1000);
+      broker.log.warn(`No confirm from ${broker.name} for ${seconds} s${why()}. Waiting`);
+    }
+  };
 }

@@ -78,26 +78,67 @@ Deno.test("publish() rejects what the broker closes the channel for, in its word
   await publisher.publish({ routingKey: test.queue, body: "y" });
 });
 
-Deno.test("publish() rejects what the queue refuses (nack)", async () => {
-  await using test = await setup("nack");
-  const full = unique("full");
-  await test.probe.channel.assertQueue(full, {
-    exclusive: false,
-    autoDelete: false,
+/** A queue that takes one message and refuses others. */
+async function fullQueue({ probe }: Awaited<ReturnType<typeof setup>>) {
+  const name = unique("full");
+  await probe.channel.assertQueue(name, {
     durable: true,
     arguments: { "x-max-length": 1, "x-overflow": "reject-publish" },
   });
-  await using _cleanup = {
+  return {
+    name,
     async [Symbol.asyncDispose]() {
-      await test.probe.channel.deleteQueue(full);
+      await probe.channel.deleteQueue(name);
     },
   };
-  await using publisher = await createPublisher(test.broker);
-  await publisher.publish({ routingKey: full, body: "1" });
+}
+
+Deno.test("publish() with a timeout rejects what the queue refuses (nack)", async () => {
+  await using test = await setup("nack");
+  await using full = await fullQueue(test);
+  await using publisher = await createPublisher(test.broker, { timeout: 10_000 });
   // RabbitMQ counts a message once it is in the queue's own process: the limit may take hold one later.
   await assert.rejects(async () => {
-    for (let more = 0; more < 10; more++) await publisher.publish({ routingKey: full, body: "2" });
+    for (let n = 0; n < 10; n++) await publisher.publish({ routingKey: full.name, body: "x" });
   }, /refused the message \(nack\)/);
+});
+
+Deno.test("publish() without a timeout publishes again what the queue refuses (nack), until it is taken", async () => {
+  await using test = await setup("nackagain");
+  await using full = await fullQueue(test);
+  await using publisher = await createPublisher(test.broker);
+  let confirmed = 0;
+  const publishing = Promise.all(["1", "2", "3", "4"].map(async (body) => {
+    await publisher.publish({ routingKey: full.name, body });
+    confirmed++;
+  }));
+  const bodies = new Set<string>();
+  await eventually(async () => {
+    const message = await test.probe.channel.get(full.name, { noAck: true });
+    if (message) bodies.add(message.content.toString());
+    assert.equal(bodies.size, 4, `${confirmed} confirmed`);
+  });
+  await publishing;
+});
+
+Deno.test("publish() survives a channel error that is not a message's fault: its exchange is declared again", async () => {
+  await using test = await setup("exchange");
+  const exchange = unique("exchange");
+  let declared = 0;
+  await using publisher = await createPublisher(test.broker, {
+    async declare(channel) {
+      declared++;
+      await channel.assertExchange(exchange, "fanout", { autoDelete: true });
+      await channel.bindQueue(test.queue, exchange, "");
+    },
+  });
+  await test.probe.channel.deleteExchange(exchange);
+  await Promise.all(
+    ["1", "2"].map((body) => publisher.publish({ exchange, routingKey: "", body })),
+  );
+  assert.equal(declared, 2);
+  const bodies = [await test.probe.take(test.queue), await test.probe.take(test.queue)];
+  assert.deepEqual(bodies.map(({ content }) => content.toString()), ["1", "2"]);
 });
 
 Deno.test("publish() survives a broken connection: every message arrives, those in flight at least once", async () => {

@@ -5,7 +5,7 @@
 import type { Channel, ConsumeMessage, MessageProperties, Options } from "amqplib";
 import type { Broker } from "./broker.ts";
 import { createPublisher, type Publisher } from "./publish.ts";
-import { printable } from "./text.ts";
+import { counted, printable } from "./text.ts";
 import { withoutPassword } from "./url.ts";
 import { backoff } from "./wait.ts";
 
@@ -54,12 +54,14 @@ const LONGEST_DELAY = 3_600_000;
 /** Longest reason in a header or a line, in characters. */
 const LONGEST_REASON = 1000;
 
+type Headers = Record<string, unknown>;
+
 /** Puts messages where they belong that were not handled. Dispose it to close its channel. */
 export interface Retries extends AsyncDisposable {
   /** Publishes a message for another attempt, or to the dead-letter queue; the caller acknowledges the original then. */
   passOn(channel: Channel, raw: ConsumeMessage, history: History, error: unknown): Promise<void>;
   /** Counts that a message came back unacknowledged: publishes it to the end of its queue, or dead-letters it. */
-  countRedelivery(raw: ConsumeMessage, history: History): Promise<void>;
+  countRedelivery(channel: Channel, raw: ConsumeMessage, history: History): Promise<void>;
   /** Declares where retries come back to and end; for each new channel, after the queue itself. */
   declare(channel: Channel): Promise<void>;
 }
@@ -87,9 +89,10 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
   async function publish(
     { properties, content }: ConsumeMessage,
     history: History,
-    { routingKey, headers = {}, expiration }: {
+    { routingKey, own = {}, headers = withoutCopies(properties.headers), expiration }: {
       routingKey: string;
-      headers?: Record<string, unknown>;
+      own?: Headers;
+      headers?: Headers;
       expiration?: number;
     },
   ) {
@@ -99,66 +102,104 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
       body: content,
       properties: {
         ...republishable(properties),
+        messageId: idOf(properties),
         ...expiration === undefined ? {} : { expiration },
         headers: {
-          ...withoutCopies(properties.headers),
+          ...headers,
           "x-attempts": history.attempt,
           ...history.redeliveries === 0 ? {} : { "x-redeliveries": history.redeliveries },
           "x-original-exchange": history.exchange,
           "x-original-routing-key": history.routingKey,
           "x-original-queue": queue,
-          ...headers,
+          ...own,
         },
       },
     });
   }
 
-  function tell({ properties: { messageId } }: ConsumeMessage, outcome: string, reason: string) {
-    const name = messageId === undefined ? "without id" : printable(`${messageId}`, 100);
-    broker.log.warn(`Message ${name} ${outcome}: ${reason}`);
+  function tell({ properties }: ConsumeMessage, outcome: string, reason: string) {
+    broker.log.warn(`Message ${printable(idOf(properties), 100)} ${outcome}: ${reason}`);
   }
 
-  async function bury(raw: ConsumeMessage, history: History, reason: string) {
-    await publish(raw, history, { routingKey: deadLetters, headers: { "x-reason": reason } });
+  async function bury(raw: ConsumeMessage, history: History, reason: string, headers?: Headers) {
+    const own = { "x-reason": reason };
+    await publish(raw, history, { routingKey: deadLetters, own, headers });
     tell(raw, `is now in ${deadLetters}, after attempt ${history.attempt}`, reason);
+  }
+
+  async function retry(
+    channel: Channel,
+    raw: ConsumeMessage,
+    { history, reason }: { history: History; reason: string },
+  ) {
+    const { attempt } = history;
+    const expiration = backoff(attempt, { first: retryDelay, longest: LONGEST_DELAY, factor: 3 });
+    const routingKey = await retryQueue(channel, attempt);
+    await publish(raw, history, { routingKey, expiration, own: { "x-reason": reason } });
+    const delay = (expiration / 1000).toFixed(1);
+    tell(raw, `is tried again in ${delay} s, after attempt ${attempt}`, reason);
+  }
+
+  /** Moves a message, also when its queue was deleted meanwhile, or when it cannot be published as it is. */
+  async function move(
+    channel: Channel,
+    raw: ConsumeMessage,
+    { history, reason }: { history: History; reason: string },
+    publishing: () => Promise<void>,
+  ) {
+    try {
+      await publishing().catch(async (error) => {
+        if (!/there is no queue/.test(error.message)) throw error;
+        await declare(channel);
+        await publishing();
+      });
+    } catch (error) {
+      // amqplib reads longer headers than it can write.
+      if (!/Encoded field table/.test((error as Error).message)) throw error;
+      await bury(raw, history, `${reason} (its headers are too long to be passed on)`, {});
+    }
+  }
+
+  async function declare(channel: Channel) {
+    declared.clear();
+    await channel.assertQueue(deadLetters, { durable: true });
+    await channel.assertExchange(MISSED_EXCHANGE, "direct", { durable: true });
+    await channel.bindQueue(deadLetters, MISSED_EXCHANGE, queue);
+    const alternate = { durable: true, alternateExchange: MISSED_EXCHANGE };
+    await channel.assertExchange(RETRY_EXCHANGE, "direct", alternate);
+    await channel.bindQueue(queue, RETRY_EXCHANGE, queue);
   }
 
   return {
     async passOn(channel, raw, history, error) {
       const text = error instanceof Error ? error.message : String(error);
       const reason = printable(withoutPassword(text), LONGEST_REASON);
-      const { attempt } = history;
-      if (error instanceof BadMessage || attempt >= attempts) {
-        return await bury(raw, history, reason);
-      }
-      const expiration = backoff(attempt, { first: retryDelay, longest: LONGEST_DELAY, factor: 3 });
-      const routingKey = await retryQueue(channel, attempt);
-      await publish(raw, history, { routingKey, expiration, headers: { "x-reason": reason } });
-      const delay = (expiration / 1000).toFixed(1);
-      tell(raw, `is tried again in ${delay} s, after attempt ${attempt}`, reason);
+      const isFinal = error instanceof BadMessage || history.attempt >= attempts;
+      const fate = { history, reason };
+      await move(
+        channel,
+        raw,
+        fate,
+        () => isFinal ? bury(raw, history, reason) : retry(channel, raw, fate),
+      );
     },
-    async countRedelivery(raw, before) {
+    async countRedelivery(channel, raw, before) {
       const history = { ...before, redeliveries: before.redeliveries + 1 };
       const { redeliveries } = history;
-      if (redeliveries >= 3 * attempts) {
-        const reason = `it came back unacknowledged ${redeliveries} times: ` +
-          "each time its consumer ended, or took longer than the broker allows";
-        return await bury(raw, history, reason);
-      }
-      await publish(raw, history, {
-        routingKey: queue,
-        headers: { "x-attempts": history.attempt - 1 },
-      });
+      const reason = `it came back unacknowledged ${counted(redeliveries, "time")}: ` +
+        "each time its consumer ended, or took longer than the broker allows";
+      const own = { "x-attempts": history.attempt - 1 };
+      await move(
+        channel,
+        raw,
+        { history, reason },
+        () =>
+          redeliveries >= 3 * attempts
+            ? bury(raw, history, reason)
+            : publish(raw, history, { routingKey: queue, own }),
+      );
     },
-    async declare(channel) {
-      declared.clear();
-      await channel.assertQueue(deadLetters, { durable: true });
-      await channel.assertExchange(MISSED_EXCHANGE, "direct", { durable: true });
-      await channel.bindQueue(deadLetters, MISSED_EXCHANGE, queue);
-      const alternate = { durable: true, alternateExchange: MISSED_EXCHANGE };
-      await channel.assertExchange(RETRY_EXCHANGE, "direct", alternate);
-      await channel.bindQueue(queue, RETRY_EXCHANGE, queue);
-    },
+    declare,
     async [Symbol.asyncDispose]() {
       await (await publisher?.catch(() => undefined))?.[Symbol.asyncDispose]();
     },
@@ -168,14 +209,25 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
 /** Reads a message's history from its headers. Attempts in another queue do not count: of a fanout's copies only one may have failed. */
 export function historyOf({ fields, properties }: ConsumeMessage, queue: string): History {
   const headers = properties.headers ?? {};
-  const attempts = Number(headers["x-attempts"]);
-  const ours = headers["x-original-queue"] === queue && Number.isInteger(attempts);
+  const attempts = headers["x-attempts"];
+  const ours = headers["x-original-queue"] === queue && isCount(attempts);
+  const redeliveries = headers["x-redeliveries"];
   return {
     exchange: ours ? String(headers["x-original-exchange"]) : fields.exchange,
     routingKey: ours ? String(headers["x-original-routing-key"]) : fields.routingKey,
     attempt: ours ? attempts + 1 : 1,
-    redeliveries: ours ? Number(headers["x-redeliveries"]) || 0 : 0,
+    redeliveries: ours && isCount(redeliveries) ? redeliveries : 0,
   };
+}
+
+/** Anybody may publish these headers: a negative number would have a message tried for ever, from a new retry queue each time. */
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** A message's id; one without gets its own with its first retry, so that log and dead letter speak of the same. */
+function idOf(properties: MessageProperties): string {
+  return `${properties.messageId ??= crypto.randomUUID()}`;
 }
 
 /** The properties that are set, without the two that hold for one publication only: its TTL and its authenticated user. */

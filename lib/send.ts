@@ -83,6 +83,9 @@ export function send<F extends Flags = Record<never, never>>(
     if (file !== "" && words.length > 0) {
       throw new UsageError("--file and words: only one of them can be the message");
     }
+    if (file !== "" && await isSameFile(file, own.flags.unsent)) {
+      throw new UsageError(`--unsent: '${file}' is the file to send, and would be overwritten`);
+    }
     try {
       await using broker = await connectBroker({ url, signal, log, timeout });
       await using publisher = await createPublisher(broker, {
@@ -115,7 +118,8 @@ async function sendLines(
   publish: Publish,
 ) {
   const failing = new AbortController();
-  const input = await openInput(flags.file, AbortSignal.any([signal, failing.signal]));
+  const stop = AbortSignal.any([signal, failing.signal]);
+  const input = await openInput(flags.file, stop);
   const unsent = flags.unsent === "" ? undefined : await openOutput(flags.unsent);
   const progress = input.size ? startProgress() : undefined;
   const started = performance.now();
@@ -148,11 +152,13 @@ async function sendLines(
       if (progress) show();
       if (flags.rate > 0) {
         const due = started + read * 1000 / flags.rate - performance.now();
-        if (due > 1) await pause(due, signal).catch(() => {}); // the signal ends the loop
+        if (due > 1) await pause(due, stop).catch(() => {}); // the signal ends the loop
       }
     }
-    await Promise.all(unsettled);
+  } catch (error) {
+    failure ??= new Error(`Cannot read '${flags.file}': ${(error as Error).message}`);
   } finally {
+    await Promise.all(unsettled);
     progress?.end();
   }
   await print(
@@ -178,7 +184,9 @@ async function sendLines(
     for (const number of numbers) await unsent.write(withEnd(failed.get(number)!));
     for await (const line of input.rest()) await unsent.write(withEnd(line));
     await unsent.close(); // only now is all of it written
-    return `${text}; it is in '${flags.unsent}', for --file`;
+    return flags.file === "-"
+      ? `${text}; what was read of it is in '${flags.unsent}', for --file`
+      : `${text}; it is in '${flags.unsent}', for --file`;
   }
 }
 
@@ -203,6 +211,7 @@ interface Input {
   size?: number;
 }
 
+/** Tasks of senders may read any file, since the task runner does not know which one `--file` will name; `--file - < FILE` works without. */
 async function openInput(path: string, signal: AbortSignal): Promise<Input> {
   if (path === "-") {
     return { lines: untilAborted(signal, lines(Deno.stdin.readable)).lines(), async *rest() {} };
@@ -239,6 +248,15 @@ function untilAborted(signal: AbortSignal, all: AsyncGenerator<Uint8Array>) {
       yield* all;
     },
   };
+}
+
+/** Whether both paths lead to one file; false when one of them leads to none. */
+async function isSameFile(path: string, other: string): Promise<boolean> {
+  try {
+    return await Deno.realPath(path) === await Deno.realPath(other);
+  } catch {
+    return false;
+  }
 }
 
 async function openOutput(path: string): Promise<WritableStreamDefaultWriter<Uint8Array>> {

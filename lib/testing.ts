@@ -108,14 +108,24 @@ export interface Cable extends AsyncDisposable {
   cut(down?: "down"): void;
   /** Lets connections through again. */
   plug(): void;
-  /** Holds back what either side sends from now on, as a server that hangs does; `last`: on the latest connection only. */
-  freeze(which?: "last"): void;
+  /**
+   * Holds back what either side sends from now on, as a server that hangs does; `last`: on the latest connection only; `open`: on those of
+   * now, which are half-open then, while whoever connects again gets through.
+   */
+  freeze(which?: "last" | "open"): void;
   /** Lets what was held back through. */
   thaw(): void;
 }
 
-/** Puts a cable in front of a server's URL. */
-export function layCable(serverUrl: string): Cable {
+/** What the bytes of one connection go through, from the client to the server. */
+export type Passage = TransformStream<Uint8Array, Uint8Array>;
+
+/**
+ * Puts a cable in front of a server's URL.
+ *
+ * @param passage called for each connection
+ */
+export function layCable(serverUrl: string, passage = () => new TransformStream()): Cable {
   const url = new URL(serverUrl);
   const hostname = url.hostname;
   const port = Number(url.port) || (url.protocol === "mongodb:" ? 27017 : 5672);
@@ -141,14 +151,14 @@ export function layCable(serverUrl: string): Cable {
       const far = await Deno.connect({ hostname, port });
       open.add(far);
       const pass = () =>
-        new TransformStream({
+        new TransformStream<Uint8Array, Uint8Array>({
           async transform(chunk, out) {
             await gate.opens?.promise;
             out.enqueue(chunk);
           },
         });
       const ends = [
-        near.readable.pipeThrough(pass()).pipeTo(far.writable),
+        near.readable.pipeThrough(pass()).pipeThrough(passage()).pipeTo(far.writable),
         far.readable.pipeThrough(pass()).pipeTo(near.writable),
       ];
       await Promise.allSettled(ends);
@@ -175,7 +185,9 @@ export function layCable(serverUrl: string): Cable {
       down = false;
     },
     freeze(which) {
-      for (const gate of which ? gates.slice(-1) : gates) gate.opens ??= Promise.withResolvers();
+      for (const gate of which === "last" ? gates.slice(-1) : gates) {
+        gate.opens ??= Promise.withResolvers();
+      }
       frozen = !which;
     },
     thaw() {
@@ -196,6 +208,8 @@ export function layCable(serverUrl: string): Cable {
 /** A tool that runs as a process of its own. */
 export interface Running extends AsyncDisposable {
   readonly pid: number;
+  /** Resolves when it has ended. */
+  readonly status: Promise<Deno.CommandStatus>;
   /** What it has written so far. */
   readonly output: { stdout: string; stderr: string };
   /** Waits until stdout or stderr has a match. */
@@ -284,6 +298,7 @@ export function start(
   }
   return {
     pid: child.pid,
+    status,
     output,
     async seen(pattern) {
       const end = Date.now() + 30_000;

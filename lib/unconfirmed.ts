@@ -15,6 +15,10 @@ export interface Unconfirmed {
   sent: number;
   /** Whether the broker has returned it. */
   unroutable: boolean;
+  /** How many channels the broker has closed while it was unconfirmed on them. */
+  channelErrors: number;
+  /** Publishes it again, after the broker has refused it. */
+  again?: ReturnType<typeof setTimeout>;
   resolve: () => void;
   reject: (error: Error) => void;
 }
@@ -54,7 +58,10 @@ export function createWindow(): Window {
       room.resolve();
       room = undefined;
     }
-    if (messages.size === 0) empty?.resolve();
+    if (empty && messages.size === 0) {
+      empty.resolve();
+      empty = undefined;
+    }
   }
   return {
     messages,
@@ -67,10 +74,7 @@ export function createWindow(): Window {
       for (const message of [...messages]) settle(message, error);
     },
     room: () => hasRoom() ? undefined : (room ??= Promise.withResolvers()).promise,
-    empty() {
-      empty = Promise.withResolvers();
-      if (messages.size === 0) empty.resolve();
-      return empty.promise;
-    },
+    empty: () =>
+      messages.size === 0 ? Promise.resolve() : (empty ??= Promise.withResolvers()).promise,
   };
 }

@@ -3,14 +3,15 @@
  * Make objects over HTTP, store them and publish OBJECT_CREATED on the exchange ebs. While the broker is away the events wait in the
  * database.
  *
+ * It may read and write everywhere, as `--database` names any file.
+ *
  * Run: `deno task datagen`, then `curl -X POST localhost:8000/api/objects`.
  * @module
  */
-import { amqpUrlFlag, connectBroker, runTool, textFlag } from "@event-sink/lib";
+import { amqpUrlFlag, type Broker, connectBroker, runTool, textFlag } from "@event-sink/lib";
 import { objectApi } from "./datagen/api.ts";
 import { openObjectStore } from "./datagen/object_store.ts";
 import { storedMessage } from "./event.ts";
-import { watchBroker } from "./service/broker_state.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
 import { publishOutbox } from "./service/outbox.ts";
 import { declare } from "./topology.ts";
@@ -29,10 +30,11 @@ await runTool(import.meta, {
   },
 }, async ({ flags, signal, fail, log, print }) => {
   using store = openObjectStore(flags.database);
-  const broker = watchBroker(log);
+  let broker: Broker | undefined;
+  const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
 
   async function publish() {
-    await using connection = await connectBroker({ url: flags.amqpUrl, signal, log: broker.log });
+    await using connection = broker = await connectBroker({ url: flags.amqpUrl, signal, log });
     await publishOutbox(connection, store.outbox, {
       messageOf: storedMessage,
       declare,
@@ -41,7 +43,7 @@ await runTool(import.meta, {
     });
   }
   const publishing = publish().catch(fail);
-  await serve(objectApi({ store, broker: broker.state, http: flags, log }), {
+  await serve(objectApi({ store, brokerTrouble, http: flags, log }), {
     ...flags,
     signal,
     log,

@@ -60,6 +60,14 @@ Deno.test("datagen answers bad requests with 4xx and a message", async () => {
   }
   const [object] = await test.post();
   assert.deepEqual(await (await fetch(`${api}/${object!.id}`)).json(), object);
+  // In chunks, and without a body as `curl -X POST` sends it, which fetch() does not.
+  const [chunked] = await test.post("", new Blob(['{"in":"chunks"}']).stream());
+  assert.deepEqual(chunked!.content, { in: "chunks" });
+  const { hostname, port, host } = new URL(api);
+  using connection = await Deno.connect({ hostname, port: Number(port) });
+  const request = `POST /api/objects HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`;
+  await connection.write(new TextEncoder().encode(request));
+  assert.match(await new Response(connection.readable).text(), /^HTTP\/1\.1 201 /);
 });
 
 Deno.test("datagen gives numbers back as they came, and publishes them so", async () => {

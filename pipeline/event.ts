@@ -16,9 +16,11 @@ const idOf = (maxBytes: number) =>
     v.unknown(),
     v.transform((value) => numberText(value) ?? value), // other producers number what they make
     v.string(),
-    v.minLength(1),
-    v.maxBytes(maxBytes),
+    v.check((id) => id !== "" && fits(id, maxBytes), `expected 1 to ${maxBytes} bytes`),
   );
+/** A UTF-16 unit takes three bytes at most, so most ids need not be encoded. */
+const fits = (text: string, bytes: number) =>
+  3 * text.length <= bytes || new TextEncoder().encode(text).length <= bytes;
 const number = v.pipe(
   v.unknown(),
   v.transform((value) => Number(numberText(value) ?? NaN)), // Python writes 3.0

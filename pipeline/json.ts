@@ -27,7 +27,9 @@ const exactJSON = JSON as unknown as {
  */
 export function parseExactly(text: string): unknown {
   refuseDeepNesting(text);
-  if (!mayChange.test(text)) return JSON.parse(text);
+  const value = JSON.parse(text);
+  // The second test is for what has many digits, all of which JavaScript keeps.
+  if (!mayChange.test(text) || JSON.stringify(value) === text) return value;
   return exactJSON.parse(
     text,
     (_key, value, { source }) =>
@@ -37,6 +39,7 @@ export function parseExactly(text: string): unknown {
 
 /** The text of a number, also of one that {@linkcode parseExactly} kept; undefined for anything else. */
 export function numberText(value: unknown): string | undefined {
+  if (typeof value === "string") return undefined; // the commonest one
   if (typeof value === "number") return String(value);
   return exactJSON.isRawJSON(value) ? value.rawJSON : undefined;
 }

@@ -13,8 +13,9 @@ import { createScreen } from "./terminal_view.ts";
 
 const here = new URL("./", import.meta.url);
 
-/** Milliseconds between two readings of the numbers. */
+/** Milliseconds between two readings of the numbers, and that one may take. */
 const INTERVAL = 500;
+const READ_LIMIT = 10_000;
 
 const flags = {
   amqpUrl: { ...amqpUrlFlag, default: "" },
@@ -51,13 +52,14 @@ await runTool(import.meta, {
   flags,
 }, async (tool) => {
   const { flags, print, signal } = tool;
-  const screen = createScreen(print);
+  const screen = createScreen({ print });
   await using crew = createCrew(tool, (line) => screen.note(line));
   const start = (task: string, args: string[]) => crew.start(task, args, { cwd: here, env });
 
-  const amqpUrl = flags.amqpUrl ||
-    (await crew.startEmbedded(["--data", resolve(flags.data)])).amqpUrl;
-  const env = { AMQP_URL: amqpUrl };
+  const embedded = flags.amqpUrl
+    ? undefined
+    : await crew.startEmbedded(["--data", resolve(flags.data)]);
+  const env = { AMQP_URL: embedded?.amqpUrl ?? flags.amqpUrl };
   const datagen = start(
     "datagen",
     ["--port", `${flags.port}`, "--database", resolve(flags.objectsDatabase)],
@@ -74,19 +76,32 @@ await runTool(import.meta, {
   const page = await statistics.line(" [*] The page is at ");
   await print(`Datagen is at ${url}, the live page of the statistics at ${page}
 Numbers in a terminal: watch -n .5 'sqlite3 ${flags.statisticsDatabase} "select * from statistics"'
-More objects:          curl -X POST '${url}/api/objects?count=5'
-To exit press CTRL+C
-`);
+More objects:          curl -X POST '${url}/api/objects?count=5'`);
+  if (embedded) {
+    await print(`Other tools, such as deno task dead-letters, find the broker after:
+export AMQP_URL=${embedded.amqpUrl}`);
+  }
+  await print("To exit press CTRL+C\n");
 
   if (flags.objects > 0) {
     await request(`${url}/api/objects?count=${flags.objects}`, { method: "POST", signal });
   }
   while (!signal.aborted) {
-    await screen.show(await request(`${page}/api/statistics`, { signal }) as Statistics);
+    const statistics = await readStatistics(page).catch((error) => {
+      signal.throwIfAborted();
+      screen.note(`Cannot read the numbers: ${error.message}. Trying again`);
+    });
+    if (statistics) await screen.show(statistics);
     await pause(INTERVAL, signal);
   }
   signal.throwIfAborted();
 });
+
+/** The statistics' service may be busy, or short of connections: that ends nothing. */
+async function readStatistics(page: string): Promise<Statistics> {
+  const signal = AbortSignal.timeout(READ_LIMIT);
+  return await request(`${page}/api/statistics`, { signal }) as Statistics;
+}
 
 async function request(url: string, init: RequestInit): Promise<unknown> {
   const response = await fetch(url, init);

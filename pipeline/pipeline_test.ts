@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { start } from "../lib/testing.ts";
+import { connectProbe, start } from "../lib/testing.ts";
 
 async function setup() {
   const directory = await Deno.makeTempDir();
@@ -20,17 +20,26 @@ async function setup() {
 Deno.test("deno task pipeline shows objects on their way until Ctrl-C, and goes on where it stopped", async () => {
   await using test = await setup();
   await using first = test.pipeline("--port", "0", "--objects", "4");
-  await first.seen(/^generated 4, distributed 12, in progress 0, processed 12, failed 0/m);
+  await first.seen(
+    /^generated 4, distributed 12, waiting 0, in progress 0, processed 12, failed 0/m,
+  );
   const [, url] = await first.seen(/Datagen is at (http:\/\/127\.0\.0\.1:\d+),/);
   await fetch(`${url}/api/objects`, { method: "POST" }).then((answer) => answer.body?.cancel());
-  await first.seen(/^generated 5, distributed 15, in progress 0, processed 15, failed 0/m);
+  await first.seen(
+    /^generated 5, distributed 15, waiting 0, in progress 0, processed 15, failed 0/m,
+  );
+  const [, amqpUrl] = await first.seen(/^export AMQP_URL=(amqp:\/\/\S+)$/m);
+  assert.equal(await (await connectProbe(amqpUrl!)).count("process_consume"), 0);
+  for (const drawn of ["\x1b", "█"]) assert(!first.output.stdout.includes(drawn));
   first.kill("SIGINT");
   const { code, stderr } = await first.ended();
   assert.equal(code, 0, stderr);
   assert.doesNotMatch(stderr, /WRN|rror/);
 
   await using second = test.pipeline("--port", "0", "--objects", "1", "--processors", "1");
-  await second.seen(/^generated 6, distributed 18, in progress 0, processed 18, failed 0/m);
+  await second.seen(
+    /^generated 6, distributed 18, waiting 0, in progress 0, processed 18, failed 0/m,
+  );
   second.kill("SIGTERM");
   assert.equal((await second.ended()).code, 0);
 });

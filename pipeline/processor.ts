@@ -2,6 +2,8 @@
 /**
  * Work on tasks: consumes TASK_CREATED, publishes TASK_STARTED, TASK_FINISHED and TASK_FAILED. Start more of them to scale.
  *
+ * It may read everywhere, as `--handler` names any file.
+ *
  * Run: `deno task processor`.
  * @module
  */
@@ -61,8 +63,12 @@ await runTool(import.meta, {
       max: 10_000,
       whole: true,
     }),
-    name: textFlag("name of this processor in its events", {
+    name: textFlag("name of this processor in its events, 200 characters at most", {
       default: `processor-${crypto.randomUUID().slice(0, 8)}`,
+      parse(text) {
+        if (text.length >= 1 && text.length <= 200) return text;
+        throw new RangeError(`expected 1 to 200 characters, not ${text.length}`);
+      },
     }),
   },
 }, async ({ flags, signal, log, print }) => {
@@ -92,7 +98,8 @@ await runTool(import.meta, {
     } catch (error) {
       // This only tells of it: consume() retries or dead-letters the task, because of the error thrown below.
       if (attempt >= flags.maxAttempts && !signal.aborted) {
-        const reason = printable((error as Error).message ?? String(error), REASON_LIMIT);
+        // A handler may throw anything.
+        const reason = printable(error instanceof Error ? error.message : `${error}`, REASON_LIMIT);
         await report("TASK_FAILED", `${task.id}.failed`, elapsed(), reason)
           .catch((failure) => log.warn(`TASK_FAILED of ${task.id}: ${failure.message}`));
       }

@@ -1,12 +1,13 @@
 #!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
 /**
- * Count what happens in the pipeline, exactly, and show it.
+ * Count what happens in the pipeline, exactly, and show it. It may read and write everywhere, as `--database` names any file.
  *
  * Run: `deno task statistics`, and `watch -n .5 'sqlite3 stats.db "select * from statistics"'`.
  * @module
  */
 import {
   amqpUrlFlag,
+  type Broker,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -14,7 +15,6 @@ import {
   textFlag,
 } from "@event-sink/lib";
 import { type Event, eventOf, eventTypes } from "./event.ts";
-import { watchBroker } from "./service/broker_state.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
 import { cachedByCost, statisticsApi } from "./statistics/api.ts";
 import { createMetrics } from "./statistics/metrics.ts";
@@ -44,13 +44,14 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   },
 }, async ({ flags, signal, fail, log, print }) => {
   using store = openStatisticsStore(flags.database);
-  const broker = watchBroker(log);
+  let broker: Broker | undefined;
+  const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
   const read = cachedByCost(() => store.read());
-  const metrics = createMetrics(read, () => broker.state.trouble === undefined);
+  const metrics = createMetrics(read, () => brokerTrouble() === undefined);
   const addEvent = batched((events) => store.add(events).forEach(metrics.observe));
 
   async function consumeAll() {
-    await using connection = await connectBroker({ url: flags.amqpUrl, signal, log: broker.log });
+    await using connection = broker = await connectBroker({ url: flags.amqpUrl, signal, log });
     await consume(connection, {
       queue: statisticsQueue,
       declare,
@@ -65,7 +66,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   const consuming = consumeAll().catch(fail);
   if (flags.port !== undefined) {
     const http = { host: flags.host, allowedHost: flags.allowedHost };
-    const api = { store, read, metrics, broker: broker.state, signal, http, log };
+    const api = { store, read, metrics, brokerTrouble, signal, http, log };
     await serve(statisticsApi(api), {
       host: flags.host,
       port: flags.port,

@@ -1,8 +1,9 @@
 /**
- * The pipeline's numbers at a terminal.
+ * The pipeline's numbers at a terminal, with colours unless NO_COLOR is set; elsewhere plain lines.
  * @module
  */
-import type { Durations, Statistics } from "./statistics/store.ts";
+import type { Durations } from "./statistics/rolling.ts";
+import type { Statistics } from "./statistics/store.ts";
 
 /** What shows the numbers. */
 export interface Screen {
@@ -12,15 +13,31 @@ export interface Screen {
   note(line: string): void;
 }
 
-/** Returns a screen that writes with `print`. */
-export function createScreen(print: (text: string) => Promise<void>): Screen {
-  const terminal = Deno.stdout.isTerminal();
+/** Where a screen is drawn; what is not given is that of this process. */
+export interface ScreenOptions {
+  /** Writes a line, or several. */
+  print: (text: string) => Promise<void>;
+  /** Whether it can be drawn over. */
+  terminal?: boolean;
+  /** Whether it has colours. */
+  colours?: boolean;
+  /** Columns that there are. */
+  columns?: () => number;
+}
+
+/** Returns a screen. */
+export function createScreen({
+  print,
+  terminal = Deno.stdout.isTerminal(),
+  colours = !Deno.noColor,
+  columns = () => Deno.consoleSize().columns,
+}: ScreenOptions): Screen {
   let drawn = 0;
   let before = "";
   let notes: string[] = [];
   return {
     async show(statistics) {
-      const text = terminal ? table(statistics) : oneLine(statistics);
+      const text = terminal ? table(statistics, columns(), colours) : oneLine(statistics);
       if (!terminal && text === before) return;
       before = text;
       const erase = drawn > 0 ? `\x1b[${drawn}F\x1b[0J` : "";
@@ -36,30 +53,48 @@ export function createScreen(print: (text: string) => Promise<void>): Screen {
   };
 }
 
-function table(statistics: Statistics): string {
-  const { objects, tasks, createdToStarted, startedToFinished } = statistics;
-  const rows: [string, number, string][] = [
-    ["generated", objects, "objects"],
-    ["distributed", tasks.created, `tasks, ${tasks.created - tasks.started} of them waiting`],
-    ["in progress", tasks.inProgress, ""],
-    ["processed", tasks.finished, durations("worked", startedToFinished)],
-    ["failed", tasks.failed, ""],
-  ];
+/** ANSI's colours (ECMA-48, SGR). */
+const codes = { green: 32, blue: 34, yellow: 33, red: 31 };
+type Colour = keyof typeof codes;
+type Paint = (text: string, colour: Colour) => string;
+
+/** Columns before the bars. */
+const MARGIN = 24;
+const LONGEST_BAR = 60;
+
+/** Lines no longer than there are columns: a longer one would wrap, and could not be drawn over. */
+function table(statistics: Statistics, columns: number, colours: boolean): string {
+  const { objects, tasks, createdToStarted, startedToFinished, lastMinutes } = statistics;
+  const paint: Paint = (text, colour) => colours ? `\x1b[${codes[colour]}m${text}\x1b[0m` : text;
+  const room = Math.max(0, Math.min(LONGEST_BAR, columns - MARGIN - 1));
+  const bar = (count: number) => {
+    const cells = tasks.created === 0 ? 0 : room * count / tasks.created;
+    return "█".repeat(Math.max(1, Math.round(cells)));
+  };
+  const row = (name: string, count: number, colour?: Colour) => {
+    const text = `  ${name.padEnd(11)} ${String(count).padStart(7)}`;
+    return colour && count > 0 ? `${text}   ${paint(bar(count), colour)}` : text;
+  };
+  const cut = (text: string) => text.slice(0, columns - 1);
+  const last = lastMinutes[5];
   return [
-    ...rows.map(([name, count, more]) =>
-      `  ${name.padEnd(11)} ${String(count).padStart(7)}  ${more}`.trimEnd()
-    ),
-    `  ${durations("waited", createdToStarted)}`,
-  ].join("\n");
+    cut(row("objects", objects)),
+    cut(row("tasks", tasks.created)),
+    row("waiting", tasks.waiting, "yellow"),
+    row("in progress", tasks.inProgress, "blue"),
+    row("finished", tasks.finished, "green"),
+    row("failed", tasks.failed, "red"),
+    cut(`  waited  ${durations(last.createdToStarted ?? createdToStarted)}`),
+    cut(`  worked  ${durations(last.startedToFinished ?? startedToFinished)}`),
+  ].map((line) => line.trimEnd()).join("\n");
 }
 
 function oneLine({ objects, tasks, startedToFinished }: Statistics): string {
-  return `generated ${objects}, distributed ${tasks.created}, in progress ${tasks.inProgress}, ` +
-    `processed ${tasks.finished}, failed ${tasks.failed}, ${
-      durations("worked", startedToFinished)
-    }`;
+  return `generated ${objects}, distributed ${tasks.created}, waiting ${tasks.waiting}, ` +
+    `in progress ${tasks.inProgress}, processed ${tasks.finished}, failed ${tasks.failed}, ` +
+    `worked ${durations(startedToFinished)}`;
 }
 
-function durations(what: string, { p50, p95, max }: Durations): string {
-  return `${what} p50 ${p50.toFixed(2)} s, p95 ${p95.toFixed(2)} s, max ${max.toFixed(2)} s`;
+function durations({ p50, p95, max }: Durations): string {
+  return `p50 ${p50.toFixed(2)} s, p95 ${p95.toFixed(2)} s, max ${max.toFixed(2)} s`;
 }

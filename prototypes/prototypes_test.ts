@@ -1,21 +1,6 @@
 import assert from "node:assert/strict";
-import { connectProbe, eventually, startServers, startTool, unique } from "../lib/testing.ts";
-
-const ready = /^ \[\*\] Waiting for messages\. To exit press CTRL\+C$/m;
-
-/** The names of these patterns are contracts, so that several runs share them: a test goes by its own words. */
-async function setup() {
-  await using stack = new AsyncDisposableStack();
-  const { amqpUrl } = stack.use(await startServers());
-  const env = { AMQP_URL: amqpUrl };
-  const owned = stack.move();
-  return {
-    amqpUrl,
-    tool: (pattern: string, task: string, ...args: string[]) =>
-      owned.use(startTool(`prototypes/${pattern}`, task, args, env)),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
-}
+import { connectProbe, eventually, unique } from "../lib/testing.ts";
+import { ready, setup } from "./testing.ts";
 
 for (const pattern of ["send-recv", "worker-queue", "fanout-exchange"]) {
   Deno.test(`${pattern}: what is sent before recv starts is received, and a pika program's plain queue will do`, async () => {

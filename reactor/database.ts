@@ -14,7 +14,7 @@ import {
   type Tool,
 } from "@event-sink/lib";
 import { type DatabaseConfig, parseDatabase, readConfig } from "./config.ts";
-import { isFinal } from "./outage.ts";
+import { isFinal } from "./mongo_errors.ts";
 import { type Collections, openCollections } from "./queue/collections.ts";
 
 const DEFAULT_FILE = "/etc/event-reactor/config.json";

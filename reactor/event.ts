@@ -24,6 +24,9 @@ export interface ReactorEvent {
 /** Bytes that an event may have: with the result of its handler it must fit in one MongoDB document, which has 16 MiB at most. */
 export const MAX_EVENT_BYTES = 8 * 1024 * 1024;
 
+/** Characters of a namespace or an event type. They stand in a task beside the event, and in lines for people. */
+const MAX_NAME = 1000;
+
 /** How many events `parent_event` may lead back to: with more than that, events go round in circles. */
 const MAX_PARENTS = 16;
 
@@ -143,8 +146,11 @@ function checkSize(bytes: number): void {
 
 function checkText(event: Record<string, unknown>, name: string): void {
   const value = event[name];
-  if (typeof value === "string" && value !== "") return;
-  throw new TypeError(`'${name}' is not a text, or an empty one`);
+  if (typeof value !== "string" || value === "") {
+    throw new TypeError(`'${name}' is not a text, or an empty one`);
+  }
+  if (value.length <= MAX_NAME) return;
+  throw new RangeError(`'${name}' has ${value.length} characters, at most ${MAX_NAME}`);
 }
 
 function decoded(frame: Uint8Array): string {

@@ -38,6 +38,8 @@ Deno.test("parseEvent() says what is wrong", () => {
     ["{}", /no 'event_type'/],
     ['{"event_type":7}', /'event_type' is not a text/],
     ['{"event_type":"a","namespace":7}', /'namespace' is not a text/],
+    [JSON.stringify({ event_type: "x".repeat(1001) }), /'event_type' has 1001 characters, at most/],
+    [JSON.stringify({ event_type: "a", namespace: "x".repeat(1e6) }), /'namespace' has 1000000/],
     [new Uint8Array(MAX_EVENT_BYTES + 1), /too large/],
     ['{"event_type":"a","parent_event":'.repeat(18) + "1" + "}".repeat(18), /more than 16 parents/],
   ];

@@ -8,18 +8,23 @@
  */
 import { fileURLToPath } from "node:url";
 import { resolve } from "node:path";
+import type { Collection } from "mongodb";
 import {
   createCrew,
+  type Log,
   mongoUrlFlag,
   pause,
   printable,
   runTool,
   startDeno,
   textFlag,
+  throughOutages,
   UsageError,
 } from "@event-sink/lib";
 import { parseConfig } from "./config.ts";
 import { openDatabase } from "./database.ts";
+import { isFinal } from "./mongo_errors.ts";
+import type { Result } from "./queue/result.ts";
 
 const here = new URL("./", import.meta.url);
 const sample = (file: string) => fileURLToPath(new URL(`sample/${file}`, here));
@@ -75,8 +80,7 @@ await runTool(import.meta, {
 
   const opened = { ...flags, config: file, mongoUrl };
   await using database = await openDatabase({ flags: opened, signal, log });
-  const results = database.collections.results;
-  const shown = new Set((await results.find().toArray()).map(({ _id }) => `${_id}`));
+  const since = new Date();
   const where = flags.config && ` -u ${requests}`;
   await print(`Router, subscriber and worker are running
 Their tasks and results: export MONGO_URL=${mongoUrl}; deno task --cwd reactor tasks list
@@ -90,15 +94,31 @@ To exit press CTRL+C
     const last = await fire.ended;
     await print(`fired ${last}`);
   }
-  while (!signal.aborted) {
-    for await (const result of results.find({ _id: { $nin: [...shown] as never[] } })) {
-      shown.add(`${result._id}`);
-      await print(oneLine(result));
-    }
+  await showResults(database.collections.results, since, { signal, log, print });
+});
+
+/** Prints each result from a time on, once, until the signal aborts; then throws its reason. */
+async function showResults(
+  results: Collection<Result>,
+  since: Date,
+  { signal, log, print }: {
+    signal: AbortSignal;
+    log: Log;
+    print: (line: string) => Promise<void>;
+  },
+) {
+  const shown = new Set<string>();
+  while (true) {
+    await throughOutages(async () => {
+      const found = results.find({ finished: { $gte: since }, _id: { $nin: [...shown] } });
+      for await (const result of found) {
+        shown.add(result._id);
+        await print(oneLine(result));
+      }
+    }, { signal, log, isFinal });
     await pause(INTERVAL, signal);
   }
-  signal.throwIfAborted();
-});
+}
 
 /** Where the router of this configuration publishes and takes requests, as seen from this machine. */
 async function readAddresses(file: string) {
@@ -113,7 +133,7 @@ async function readAddresses(file: string) {
   }
 }
 
-function oneLine({ event, driver, handler, status, data, error }: Record<string, unknown>): string {
+function oneLine({ event, driver, handler, status, data, error }: Result): string {
   const { namespace, event_type } = (typeof event === "string" ? JSON.parse(event) : event) as {
     namespace: string;
     event_type: string;

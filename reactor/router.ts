@@ -21,7 +21,7 @@ import {
 import { parseConfig, readConfig, type RouterConfig } from "./config.ts";
 import { databaseFlags } from "./database.ts";
 import { type Journal, KEEP_SECONDS, openJournal } from "./journal/journal.ts";
-import { isFinal } from "./outage.ts";
+import { isFinal } from "./mongo_errors.ts";
 import { openOutput } from "./router/output.ts";
 import { feedFromQueue } from "./router/queue_input.ts";
 import { startStream, type Stream } from "./router/stream.ts";

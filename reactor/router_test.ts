@@ -255,3 +255,36 @@ Deno.test("fire prints the accepted event, pushes with PUSH, and fails without a
   assert.equal((await test.fire("-e", "b", "-p", "1", "-z", "zmq.PUSH", "-u", pull)).code, 0);
   assert.equal((await test.fire("-e", "b", "-p", "{")).code, 2);
 });
+
+/** Pushes events of 4 MB, as many as are taken within 3 seconds each. */
+const pushLarge = `
+import sys, zmq
+socket = zmq.Context().socket(zmq.PUSH)
+socket.SNDHWM = 1
+socket.SNDTIMEO = 3000
+socket.LINGER = 0
+socket.connect(sys.argv[1])
+event = b'{"event_type":"large","payload":"' + b"x" * 4_000_000 + b'"}'
+count = 0
+try:
+    while count < 100:
+        socket.send(event)
+        count += 1
+except zmq.Again: pass
+print(count)
+`;
+
+Deno.test({
+  name:
+    "while MongoDB is away the router holds some large events, and leaves the others to who pushes",
+  ignore,
+}, async () => {
+  await using test = await setup({ journal: true });
+  const router = await test.router();
+  assert.equal((await test.fire("-e", "before")).code, 0);
+  test.cable.cut("down");
+  const { code, stdout, stderr } = await test.client(pushLarge, test.uri(test.ports.pull)).ended();
+  assert.equal(code, 0, stderr);
+  assert(Number(stdout) < 50, `${stdout.trim()} events of 4 MB are held`);
+  router.kill("SIGKILL");
+});

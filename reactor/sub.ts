@@ -23,7 +23,7 @@ import { type Filters, readFilters, watchFilters } from "./sub/filters.ts";
 import { follow } from "./sub/follow.ts";
 import { openJournal } from "./journal/journal.ts";
 import { subscribe } from "./zmq/subscription.ts";
-import { isFinal } from "./outage.ts";
+import { isFinal } from "./mongo_errors.ts";
 import { inLine } from "./printable.ts";
 import { addTasks } from "./queue/add.ts";
 import type { NewTask } from "./queue/task.ts";

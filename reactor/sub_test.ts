@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Publisher } from "zeromq";
-import { eventually, type Running, start, startTool } from "../lib/testing.ts";
+import { eventually, layCable, type Running, start, startTool } from "../lib/testing.ts";
 import type { ReactorEvent } from "./event.ts";
 import { openJournal } from "./journal/journal.ts";
 import { append } from "./testing/router.ts";
@@ -33,6 +33,7 @@ async function setup() {
   return {
     ...workers,
     file,
+    uri,
     event,
     async sub(more: string[] = [], url = mongoUrl): Promise<Running> {
       const env = { MONGO_URL: url };
@@ -190,13 +191,21 @@ Deno.test("sub stores an event as it came, though it would be longer when it is 
   ]);
 });
 
+Deno.test("sub notices a router that is silent for good", async () => {
+  await using test = await setup();
+  await using cable = layCable(test.uri);
+  const sub = await test.sub(["-u", cable.url]);
+  cable.freeze();
+  await sub.seen(/Lost the router/);
+});
+
 Deno.test("sub --explain says what would run, and runs nothing", async () => {
   await using test = await setup();
   const entries = [...filters["local:zmq.#"], { driver: "pyfunc", handler: "no.f" }, {
     driver: "x",
     handler: "y",
     exclusive: true,
-  }];
+  }, { driver: "shell", handler: "true", env: ["TOKEN"] }];
   await Deno.writeTextFile(test.file, JSON.stringify({ "local:zmq.#": entries }));
   const event = `${test.directory}/event.json`;
   await Deno.writeTextFile(event, '{"event_type":"zmq.test"}');
@@ -205,11 +214,12 @@ Deno.test("sub --explain says what would run, and runs nothing", async () => {
   const lines = stdout.trimEnd().split("\n");
   const handlers = await Deno.realPath(`${test.directory}/handlers`);
   assert.deepEqual(lines, [
-    "local:zmq.test goes to 4 handlers",
+    "local:zmq.test goes to 5 handlers",
     `  local:zmq.# [0]: func would call f() of ${handlers}/mod.ts`,
     '  local:zmq.# [1]: shell would run ["./x.sh","1","<event>"]',
     `  local:zmq.# [2]: would fail: Cannot use the handler 'no.f': there is no no.py in ${handlers}`,
     "  local:zmq.# [3]: exclusive, would fail: unknown driver 'x'",
+    '  local:zmq.# [4]: shell would run ["true","<event>"], with the variables TOKEN',
   ]);
   await Deno.writeTextFile(event, "no JSON");
   const bad = await (await test.sub(["--explain", event])).ended();

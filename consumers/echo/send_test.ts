@@ -185,3 +185,19 @@ Deno.test("send --unsent writes what was not sent, each line once, ready for --f
     await Deno.remove(directory, { recursive: true });
   }
 });
+
+Deno.test("send refuses to write what was not sent over the file that it sends", async () => {
+  await using test = await setup();
+  await test.bind();
+  const file = await Deno.makeTempFile({ dir: folder });
+  try {
+    await Deno.writeTextFile(file, "one\ntwo\n");
+    const name = file.slice(folder.length + 1);
+    const { code, stderr } = await test.send("--file", name, "--unsent", `./${name}`).ended();
+    assert.equal(code, 2);
+    assert.match(stderr, /is the file to send, and would be overwritten\n$/);
+    assert.equal(await Deno.readTextFile(file), "one\ntwo\n");
+  } finally {
+    await Deno.remove(file);
+  }
+});

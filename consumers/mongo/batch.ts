@@ -76,12 +76,12 @@ export function batchWriter(
       return new Map();
     } catch (error) {
       if (error instanceof MongoBulkWriteError && error.result.getWriteErrors().length > 0) {
-        if (error.result.getWriteConcernError()) throw error;
-        return new Map(
-          error.result.getWriteErrors().filter(({ err }) => !isRedelivery(err)).map((
-            { index, errmsg = "unknown error" },
-          ) => [index, errmsg]),
-        );
+        const errors = error.result.getWriteErrors().filter(({ err }) => !isRedelivery(err));
+        // With one that is not about its document, such as that of a new primary, the batch is written again: what is stored counts as such.
+        if (error.result.getWriteConcernError() || errors.some(({ code }) => !isItsFault(code))) {
+          throw error;
+        }
+        return new Map(errors.map(({ index, errmsg = "unknown error" }) => [index, errmsg]));
       }
       if (!isAboutDocument(error)) throw error;
       // The driver or the server refuses the batch as a whole without saying for which document.
@@ -114,8 +114,20 @@ function isAboutDocument(error: unknown): boolean {
   if (error instanceof RangeError || error instanceof TypeError) return true; // too deep, too long for the driver
   const { name, code } = error as Error & { code?: number };
   if (/^(BSON|MongoInvalidArgument)/.test(name)) return true;
-  // https://www.mongodb.com/docs/manual/reference/error-codes/: 2 BadValue, 9 FailedToParse, 22 InvalidBSON, 15 Overflow,
-  // 52 DollarPrefixedFieldName, 10334 BSONObjectTooLarge, 17419, 17420 and 17280 sizes, 121 DocumentValidationFailure
-  return error instanceof MongoServerError &&
-    [2, 9, 15, 22, 52, 121, 10334, 17280, 17419, 17420].includes(Number(code));
+  return error instanceof MongoServerError && code !== 11000 && isItsFault(code);
+}
+
+/**
+ * What a document can be at fault for (https://www.mongodb.com/docs/manual/reference/error-codes/): 2 BadValue, 9 FailedToParse, 14
+ * TypeMismatch, 15 Overflow, 22 InvalidBSON, 52 DollarPrefixedFieldName, 53 InvalidIdField, 55 InvalidDBRef, 56 EmptyFieldName, 121
+ * DocumentValidationFailure, 171 CannotBuildIndexKeys, 10334 BSONObjectTooLarge, 11000 DuplicateKey, 16755 and 17262 values that an index
+ * cannot take, 17280, 17419 and 17420 sizes.
+ */
+const faults = [
+  ...[2, 9, 14, 15, 22, 52, 53, 55, 56, 121, 171],
+  ...[10334, 11000, 16755, 17262, 17280, 17419, 17420],
+];
+
+function isItsFault(code: number | string | undefined): boolean {
+  return faults.includes(Number(code));
 }

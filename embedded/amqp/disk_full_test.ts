@@ -84,22 +84,24 @@ const changes: Record<string, (client: Client) => Promise<unknown>> = {
   "queue.bind, again": ({ channel }) => channel.bindQueue("old", "amq.direct", "k"),
   "queue.unbind": ({ channel }) => channel.unbindQueue("bound", "amq.direct", "k"),
   "queue.unbind, again": ({ channel }) => channel.unbindQueue("bound", "amq.direct", "k"),
-  "queue.purge": ({ channel }) => channel.purgeQueue("full"),
+  "queue.purge": ({ channel }) => channel.purgeQueue("purged"),
   "queue.delete": ({ channel }) => channel.deleteQueue("unwanted"),
   "queue.delete, again": ({ channel }) => channel.deleteQueue("unwanted"),
 };
 
 async function setUp(client: Client): Promise<void> {
-  for (const queue of ["old", "bound", "full", "unwanted"]) await client.channel.assertQueue(queue);
+  for (const queue of ["old", "bound", "full", "purged", "unwanted"]) {
+    await client.channel.assertQueue(queue);
+  }
   await client.channel.bindQueue("bound", "amq.direct", "k");
-  publish(client, "full", 0, 3, []);
+  for (const queue of ["full", "purged"]) publish(client, queue, 0, 3, []);
   await client.channel.waitForConfirms();
 }
 
 Deno.test("a full disk: nothing is confirmed that is not stored, all of it once there is space", async () => {
   await using disk = await makeDisk();
   if (!disk) return;
-  await using broker = await spawnBroker(disk.file, 0, true);
+  await using broker = await spawnBroker(disk.file, { quiet: true });
   const publisher = await connect(broker.url);
   await setUp(publisher);
   await disk.fill();
@@ -126,7 +128,11 @@ Deno.test("a full disk: nothing is confirmed that is not stored, all of it once 
   await using wire = await Wire.open(broker.url);
   await wire.send(1, "tx.select", {});
   await wire.expect("tx.select-ok");
-  await wire.publish("", "bound", "in a transaction", 1, true);
+  await wire.send(1, "basic.get", { ticket: 0, queue: "full", noAck: false });
+  const { deliveryTag } = await wire.expect("basic.get-ok");
+  await wire.read();
+  await wire.read();
+  await wire.send(1, "basic.ack", { deliveryTag, multiple: false });
   await wire.send(1, "tx.commit", {});
   assert.equal((await wire.expect("connection.close")).replyCode, 541);
   // What asks for nothing new is answered, and consumers go on.
@@ -167,7 +173,7 @@ Deno.test("a full disk: nothing is confirmed that is not stored, all of it once 
 Deno.test("a full disk and kill -9: what was confirmed is there, a broker starts without any space", async () => {
   await using disk = await makeDisk();
   if (!disk) return;
-  await using broker = await spawnBroker(disk.file, 0, true);
+  await using broker = await spawnBroker(disk.file, { quiet: true });
   const publisher = await connect(broker.url);
   await setUp(publisher);
   await disk.fill();
@@ -179,7 +185,7 @@ Deno.test("a full disk and kill -9: what was confirmed is there, a broker starts
   }, "blocked");
   await broker.kill();
   await publisher.closed;
-  await using again = await spawnBroker(disk.file, 0, true);
+  await using again = await spawnBroker(disk.file, { quiet: true });
   const client = await connect(again.url);
   const found = await numbersIn(client, "old");
   assert.deepEqual(found.slice(0, confirmed.length), confirmed);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import amqp from "amqplib";
-import { until, within } from "./contract/harness.ts";
+import { getAll, until, within } from "./contract/harness.ts";
 import { Wire } from "./contract/wire.ts";
 import { startBroker } from "./mod.ts";
 import { type BrokerProcess, spawnBroker } from "./testing.ts";
@@ -255,4 +255,35 @@ Deno.test("a file that another broker has open is refused", async () => {
     startBroker({ port: 0, file: directory.file }),
     /^Error: Cannot open .*broker\.db: database is locked$/,
   );
+});
+
+Deno.test("the file gives back what a purge freed, and keeps the rest", async () => {
+  await using directory = await makeDirectory();
+  const size = async () =>
+    (await Deno.stat(directory.file)).size + (await Deno.stat(`${directory.file}-wal`)).size;
+  {
+    await using broker = await startBroker({ port: 0, file: directory.file });
+    const connection = await amqp.connect(broker.url);
+    const channel = await connection.createConfirmChannel();
+    for (const queue of ["kept", "purged"]) await channel.assertQueue(queue);
+    for (let i = 0; i < 300; i++) {
+      for (const queue of ["kept", "purged", "purged", "purged"]) {
+        channel.sendToQueue(queue, Buffer.alloc(30_000, i), { persistent: true });
+      }
+    }
+    await channel.waitForConfirms();
+    assert.ok(await size() > 36_000_000);
+    await channel.purgeQueue("purged");
+    // 9 MB are left, and some spare room.
+    await until(async () => await size() < 15_000_000, "a smaller file");
+    await connection.close();
+  }
+  await using broker = await startBroker({ port: 0, file: directory.file });
+  const connection = await amqp.connect(broker.url);
+  const found = await getAll(await connection.createChannel(), "kept");
+  assert.deepEqual(
+    found.map(({ content }) => content[29_999]),
+    Array.from({ length: 300 }, (_, i) => i % 256),
+  );
+  await connection.close();
 });

@@ -7,6 +7,7 @@ import { writeMethod } from "./protocol/codec.ts";
 import { type Field, Scratch, type Table, writeUint } from "./protocol/fields.ts";
 import { startBroker } from "./mod.ts";
 import { methods } from "./protocol/spec.ts";
+import { spawnBroker } from "./testing.ts";
 
 /** How long to fuzz, and with which numbers; a failure names them. */
 const seconds = Number(Deno.env.get("FUZZ_SECONDS") ?? 5);
@@ -311,6 +312,45 @@ Deno.test("more connections than allowed are closed at once", async () => {
   await connection.close();
 });
 
+Deno.test("who says nothing makes room for who logs in", async () => {
+  await using broker = await startBroker({ port: 0, maxConnections: 10 });
+  const first = await amqp.connect(broker.url);
+  const idle = await Promise.all(Array.from({ length: 100 }, () => Wire.connect(broker.url)));
+  const second = await within(amqp.connect(broker.url), "a connection beside idle ones");
+  await first.createChannel();
+  await second.createChannel();
+  for (const wire of idle) await wire[Symbol.asyncDispose]();
+  await second.close();
+  await first.close();
+});
+
+Deno.test("with too few file descriptors a broker lives, takes who logs in, and says so once", async () => {
+  const directory = await Deno.makeTempDir({ prefix: "event-sink-amqp-" });
+  try {
+    const options = { quiet: true, descriptors: 64 };
+    await using broker = await spawnBroker(`${directory}/broker.db`, options);
+    const first = await amqp.connect(broker.url);
+    const idle = await Promise.all(Array.from({ length: 300 }, () => Wire.connect(broker.url)));
+    await until(() => broker.logged !== "", "a log line");
+    for (let i = 0; i < 3; i++) {
+      const connection = await within(amqp.connect(broker.url), "a connection beside idle ones");
+      const channel = await connection.createConfirmChannel();
+      await channel.assertQueue("q");
+      channel.sendToQueue("q", Buffer.from("x"), { persistent: true });
+      await channel.waitForConfirms();
+      await connection.close();
+    }
+    assert.equal((await (await first.createChannel()).checkQueue("q")).messageCount, 3);
+    for (const wire of idle) await wire[Symbol.asyncDispose]();
+    await first.close();
+    const lines = broker.logged.split("\n").filter((line) => line.startsWith("Cannot accept"));
+    assert.equal(lines.length, 1);
+    assert.match(lines[0]!, /Too many open files .*ulimit -n`$/);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
 Deno.test("half-open connections and logins that never end are dropped", async () => {
   await using broker = await startBroker({ port: 0, handshakeTimeout: 100 });
   await using silent = await Wire.connect(broker.url);
@@ -325,14 +365,29 @@ Deno.test("half-open connections and logins that never end are dropped", async (
   for (const wire of [silent, header, tuned, rude]) assert.equal(await wire.read(), undefined);
 });
 
-Deno.test("a wrong password is refused however often, and never logged", async () => {
+Deno.test("a client that sends no heartbeats is dropped, its deliveries go back, and the log says so", async () => {
   const logged: string[] = [];
   await using broker = await startBroker({ port: 0, log: (text) => logged.push(text) });
-  for (let i = 0; i < 50; i++) {
-    await using wire = await Wire.login(broker.url, {}, "\0guest\0secret-word");
-    assert.equal(await wire.read(), undefined);
-  }
-  assert.deepEqual(logged, []);
-  await using wire = await Wire.login(broker.url, {}, "\0\0\0\0");
-  assert.equal(await wire.read(), undefined);
+  const connection = await amqp.connect(broker.url);
+  const channel = await connection.createConfirmChannel();
+  await channel.assertQueue("q");
+  channel.sendToQueue("q", Buffer.from("x"));
+  await channel.waitForConfirms();
+  await using dead = await Wire.login(broker.url);
+  await dead.expect("connection.tune");
+  await dead.send(0, "connection.tune-ok", { channelMax: 10, frameMax: 131072, heartbeat: 1 });
+  await dead.send(0, "connection.open", { virtualHost: "/", capabilities: "", insist: false });
+  await dead.expect("connection.open-ok");
+  await dead.send(1, "channel.open", { outOfBand: "" });
+  await dead.expect("channel.open-ok");
+  await dead.send(1, "basic.get", { ticket: 0, queue: "q", noAck: false });
+  await dead.expect("basic.get-ok");
+  await until(
+    async () => (await channel.checkQueue("q")).messageCount === 1,
+    "it back in its queue",
+  );
+  assert.deepEqual(logged, [
+    "Connection from 127.0.0.1 closed: nothing came from it for two heartbeats of 1 s",
+  ]);
+  await connection.close();
 });

@@ -11,8 +11,16 @@ Deno.test("startBroker() rejects with the address when its port is in use", asyn
   );
 });
 
-Deno.test("startBroker() refuses guest's password on an address that is not loopback", async () => {
-  for (const options of [{}, { user: "me" }, { password: "mine" }]) {
+Deno.test("startBroker() refuses guest's password, and an empty one, on an address that is not loopback", async () => {
+  for (
+    const options of [
+      {},
+      { user: "me" },
+      { password: "mine" },
+      { user: "me", password: "" },
+      { user: "", password: "mine" },
+    ]
+  ) {
     await assert.rejects(
       startBroker({ hostname: "0.0.0.0", port: 0, ...options }),
       /^Error: Cannot listen on 0\.0\.0\.0:0: an address that is not loopback needs/,

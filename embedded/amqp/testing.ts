@@ -13,22 +13,32 @@ export interface BrokerProcess extends AsyncDisposable {
   kill(): Promise<void>;
 }
 
-/**
- * Spawn a broker on `file`, listening on `port` (0: any). Resolves when it accepts connections.
- * @param quiet Collect what it logs, which otherwise is seen on stderr
- */
-export async function spawnBroker(file: string, port = 0, quiet = false): Promise<BrokerProcess> {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "--no-lock",
-      "--allow-net",
-      "--allow-read",
-      "--allow-write",
-      import.meta.filename!,
-      file,
-      String(port),
-    ],
+/** How to spawn a broker. */
+export interface SpawnOptions {
+  /** Collect what it logs, which otherwise is seen on stderr. */
+  quiet?: boolean;
+  /** File descriptors that it may have. Default: as many as this process. */
+  descriptors?: number;
+}
+
+/** Spawn a broker on `file`, listening on any free port. Resolves when it accepts connections. */
+export async function spawnBroker(
+  file: string,
+  { quiet = false, descriptors }: SpawnOptions = {},
+): Promise<BrokerProcess> {
+  const command = [
+    Deno.execPath(),
+    "run",
+    "--no-lock",
+    "--allow-net",
+    "--allow-read",
+    "--allow-write",
+    import.meta.filename!,
+    file,
+  ];
+  const limit = descriptors === undefined ? "" : `ulimit -n ${descriptors};`;
+  const child = new Deno.Command("sh", {
+    args: ["-c", `${limit} exec "$@"`, "sh", ...command],
     stdout: "piped",
     stderr: quiet ? "piped" : "inherit",
   }).spawn();
@@ -39,7 +49,7 @@ export async function spawnBroker(file: string, port = 0, quiet = false): Promis
   let output = "";
   while (!output.includes("\n")) {
     const { value, done } = await reader.read();
-    if (done) throw new Error(`Cannot start the broker: it ended after ${JSON.stringify(output)}`);
+    if (done) throw new Error(`Cannot start the broker: it ended after '${output}' ${logged}`);
     output += value;
   }
   let killed: Promise<void> | undefined;
@@ -61,6 +71,7 @@ export async function spawnBroker(file: string, port = 0, quiet = false): Promis
 }
 
 if (import.meta.main) {
-  const [file, port] = Deno.args;
-  console.log((await startBroker({ file, port: Number(port) })).url);
+  // As `up` has one. Deno 2.9 panics when it first looks after signals with no file descriptor left.
+  Deno.addSignalListener("SIGTERM", () => Deno.exit());
+  console.log((await startBroker({ file: Deno.args[0], port: 0 })).url);
 }

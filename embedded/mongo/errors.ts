@@ -114,6 +114,7 @@ export const CODES = {
   Location51106: 51106,
   Location51107: 51107,
   Location51111: 51111,
+  Location51151: 51151,
   Location51156: 51156,
   Location51108: 51108,
   Location17276: 17276,

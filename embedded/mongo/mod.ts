@@ -10,8 +10,7 @@
 import type { Services } from "./commands/context.ts";
 import { Cursors } from "./commands/cursors.ts";
 import { Sessions } from "./commands/sessions.ts";
-import { deriveCredentials } from "./server/auth.ts";
-import { Listener } from "./server/listener.ts";
+import { Listener, type ListenerOptions } from "./server/listener.ts";
 import { Catalog } from "./storage/catalog.ts";
 import { startReclaiming } from "./storage/free_space.ts";
 import { startSweeps } from "./storage/ttl.ts";
@@ -64,7 +63,6 @@ const LOOPBACK = /^(127(\.\d{1,3}){3}|localhost|::1)$/;
  * @throws Error when the port is taken, the address is not loopback and there is no password, or the file cannot
  *   be opened
  */
-// deno-lint-ignore require-await -- async, so that every failure is a rejection
 export async function startStore(options: StoreOptions = {}): Promise<Store> {
   const { hostname = "127.0.0.1", port = 27017, username = "admin", password } = options;
   if (!LOOPBACK.test(hostname) && !password) {
@@ -72,6 +70,7 @@ export async function startStore(options: StoreOptions = {}): Promise<Store> {
       `Cannot listen on ${hostname}:${port}: an address that other machines reach needs a password`,
     );
   }
+  const login = password ? await logins(username, password) : undefined;
   const catalog = new Catalog(options.file);
   let socket: Deno.TcpListener;
   try {
@@ -83,12 +82,19 @@ export async function startStore(options: StoreOptions = {}): Promise<Store> {
     });
   }
   const listener = new Listener(socket, {
-    credentials: password ? deriveCredentials(username, password) : undefined,
+    login,
     maxConnections: options.maxConnections ?? 1000,
     handshakeTimeout: options.handshakeTimeout ?? 10_000,
     maxHeldBytes: options.maxHeldBytes ?? 512 * 1024 * 1024,
   });
   return serve(catalog, listener, socket.addr.port, options);
+}
+
+/** Loaded only where there is a password: cryptography takes as long to load as all the rest. */
+async function logins(username: string, password: string): Promise<ListenerOptions["login"]> {
+  const { deriveCredentials, Login } = await import("./server/auth.ts");
+  const credentials = deriveCredentials(username, password);
+  return (delays, address) => new Login(credentials, delays, address);
 }
 
 function serve(catalog: Catalog, listener: Listener, port: number, options: StoreOptions): Store {

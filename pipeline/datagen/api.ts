@@ -5,11 +5,10 @@
 import { type Log, printable } from "@event-sink/lib";
 import { SpanKind } from "@opentelemetry/api";
 import type { Context, Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import { createEvent, type PipelineObject } from "../event.ts";
 import { parseExactly } from "../json.ts";
-import type { BrokerState } from "../service/broker_state.ts";
+import { readBody } from "../service/body.ts";
 import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
 import { type Traced, traced, traceparent } from "../trace.ts";
 import type { ObjectStore } from "./object_store.ts";
@@ -29,8 +28,8 @@ const LIST_BYTES = 8 * MIB;
 export interface ObjectApi {
   /** Keeps the objects. */
   store: ObjectStore;
-  /** Tells whether the broker is there. */
-  broker: BrokerState;
+  /** Why the broker cannot be used now, undefined while it can. */
+  brokerTrouble: () => string | undefined;
   /** Address, and the names that requests may use. */
   http: HttpConfiguration;
   /** Is told of errors that are not the client's. */
@@ -38,17 +37,10 @@ export interface ObjectApi {
 }
 
 /** Returns the application. */
-export function objectApi({ store, broker, http, log }: ObjectApi): Hono {
+export function objectApi({ store, brokerTrouble, http, log }: ObjectApi): Hono {
   const app = createApp(http, log);
 
-  const limit = bodyLimit({
-    maxSize: BODY_LIMIT,
-    onError: (context) =>
-      context.json({ error: `the body is larger than ${BODY_LIMIT} bytes` }, 413, {
-        Connection: "close",
-      }),
-  });
-  app.post("/api/objects", limit, async (context) => {
+  app.post("/api/objects", async (context) => {
     const count = numberIn(context, "count", COUNT_LIMIT);
     const content = await contentOf(context);
     const total = (count ?? 1) * byteLength(JSON.stringify(content) ?? "");
@@ -89,7 +81,7 @@ export function objectApi({ store, broker, http, log }: ObjectApi): Hono {
     context.json({
       status: "ok",
       unpublished: store.outbox.size(),
-      broker: broker.trouble ?? "connected",
+      broker: brokerTrouble() ?? "connected",
     }));
   return app;
 }
@@ -120,7 +112,7 @@ function numberIn(context: Context, name: string, max: number): number | undefin
 
 /** The content that a request brings, undefined when it has no body. */
 async function contentOf(context: Context): Promise<unknown> {
-  const body = await context.req.arrayBuffer();
+  const body = await readBody(context, BODY_LIMIT);
   if (body.byteLength === 0) return undefined;
   refuseOtherTypes(context);
   try {

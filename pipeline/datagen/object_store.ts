@@ -4,7 +4,7 @@
  */
 import type { Event, PipelineObject } from "../event.ts";
 import { type Outbox, outboxOf } from "../service/outbox.ts";
-import { openDatabase, transaction } from "../service/sqlite.ts";
+import { groupCommits, openDatabase } from "../service/sqlite.ts";
 
 /** Objects, as JSON, and how to go on. */
 export interface Page {
@@ -19,7 +19,7 @@ export interface ObjectStore extends Disposable {
   /** The events that the broker has not confirmed yet. */
   readonly outbox: Outbox;
   /** Stores objects and their events, durably, all or none; returns the objects as JSON. */
-  add(objects: readonly { object: PipelineObject; event: Event }[]): string[];
+  add(objects: readonly { object: PipelineObject; event: Event }[]): Promise<string[]>;
   /**
    * The newest objects, or those that are older than the one with the id `after`: `limit` at most, and none after the first that brings their
    * contents to `bytes`. Undefined when there is no object with that id.
@@ -41,6 +41,7 @@ export function openObjectStore(file: string): ObjectStore {
       number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, content TEXT NOT NULL)`,
   );
   const outbox = outboxOf(database);
+  const write = groupCommits(database);
   const insert = database.prepare("INSERT INTO objects (id, name, content) VALUES (?, ?, ?)");
   const older = database.prepare(
     "SELECT id, name, content FROM objects WHERE number < ? ORDER BY number DESC LIMIT ?",
@@ -50,17 +51,19 @@ export function openObjectStore(file: string): ObjectStore {
 
   return {
     outbox,
-    add(objects) {
-      const texts: string[] = [];
-      transaction(database, () => {
-        for (const { object, event } of objects) {
-          const row = { ...object, content: JSON.stringify(object.content) };
+    async add(objects) {
+      const rows = objects.map(({ object, event }) => {
+        const row = { ...object, content: JSON.stringify(object.content) };
+        return { row, event: JSON.stringify(event) };
+      });
+      const size = rows.reduce((size, { event }) => size + event.length, 0);
+      await write(size, () => {
+        for (const { row, event } of rows) {
           insert.run(row.id, row.name, row.content);
-          outbox.add(JSON.stringify(event));
-          texts.push(textOf(row));
+          outbox.add(event);
         }
       });
-      return texts;
+      return rows.map(({ row }) => textOf(row));
     },
     list({ limit, bytes, after }) {
       const before = after === undefined ? Number.MAX_SAFE_INTEGER : numberOf.get(after)?.number;

@@ -53,3 +53,46 @@ export function transaction(database: DatabaseSync, work: () => void): void {
     throw error;
   }
 }
+
+/** Characters after which writes are not collected any further: a transaction that takes long holds up everybody. */
+const GROUP_SIZE = 16 * 2 ** 20;
+
+/**
+ * Returns what runs a write in one transaction with the others of this turn of the event loop, as a commit waits for the disk. It resolves
+ * when the write is stored, and rejects when it is not, which concerns no other write.
+ *
+ * @param size what the write brings, in characters
+ */
+export function groupCommits(
+  database: DatabaseSync,
+): (size: number, write: () => void) => Promise<void> {
+  let group: (PromiseWithResolvers<void> & { write: () => void })[] = [];
+  let total = 0;
+
+  function commit() {
+    if (group.length === 0) return; // its size has had it committed already
+    const committed = group;
+    group = [];
+    total = 0;
+    try {
+      transaction(database, () => committed.forEach(({ write }) => write()));
+    } catch {
+      for (const { write, resolve, reject } of committed) {
+        try {
+          transaction(database, write);
+          resolve();
+        } catch (error) {
+          reject(error);
+        }
+      }
+    }
+    for (const { resolve } of committed) resolve(); // those that were rejected stay so
+  }
+  return (size, write) => {
+    const done = { ...Promise.withResolvers<void>(), write };
+    total += size;
+    if (group.push(done) === 1) setTimeout(commit);
+    if (total > GROUP_SIZE) commit();
+    return done.promise;
+  };
+}

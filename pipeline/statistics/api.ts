@@ -8,7 +8,6 @@ import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import type { BrokerState } from "../service/broker_state.ts";
 import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
 import pageStyle from "./page/page.css" with { type: "text" };
 import page from "./page/page.html" with { type: "text" };
@@ -57,8 +56,8 @@ export interface StatisticsApi {
   read: () => Statistics;
   /** The numbers for Prometheus. */
   metrics: Metrics;
-  /** Tells whether the broker is there. */
-  broker: BrokerState;
+  /** Why the broker cannot be used now, undefined while it can. */
+  brokerTrouble: () => string | undefined;
   /** Ends the sampling and the live streams. */
   signal: AbortSignal;
   /** Address, and the names that requests may use. */
@@ -69,13 +68,13 @@ export interface StatisticsApi {
 
 /** Returns the application. */
 export function statisticsApi(
-  { store, read, metrics, broker, signal, http, log }: StatisticsApi,
+  { store, read, metrics, brokerTrouble, signal, http, log }: StatisticsApi,
 ): Hono {
   const app = createApp(http, log);
   app.use(security);
   const readDetails = cachedByCost((): LiveDetails => ({
     ...store.details(),
-    broker: broker.trouble ?? "connected",
+    broker: brokerTrouble() ?? "connected",
   }));
   const history = keepHistory(read, signal);
 

@@ -36,8 +36,6 @@ const tables = `
 const indexes = `
   CREATE INDEX IF NOT EXISTS tasks_waited ON tasks (waited) WHERE waited IS NOT NULL;
   CREATE INDEX IF NOT EXISTS tasks_worked ON tasks (worked) WHERE worked IS NOT NULL;
-  CREATE INDEX IF NOT EXISTS tasks_started ON tasks (started, waited) WHERE waited IS NOT NULL;
-  CREATE INDEX IF NOT EXISTS tasks_finished ON tasks (finished, worked) WHERE worked IS NOT NULL;
   CREATE INDEX IF NOT EXISTS tasks_failed ON tasks (failed) WHERE failed IS NOT NULL AND finished IS NULL;
   CREATE INDEX IF NOT EXISTS tasks_in_progress ON tasks (processor)
     WHERE started IS NOT NULL AND finished IS NULL AND failed IS NULL;`;

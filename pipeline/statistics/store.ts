@@ -7,15 +7,13 @@ import type { DatabaseSync } from "node:sqlite";
 import { printable } from "@event-sink/lib";
 import type { Event } from "../event.ts";
 import { openDatabase, transaction } from "../service/sqlite.ts";
+import {
+  createRollingDurations,
+  type Durations,
+  type RollingDurations,
+  windows,
+} from "./rolling.ts";
 import { schema } from "./schema.ts";
-
-/** How long something took, in seconds. */
-export interface Durations {
-  mean: number;
-  p50: number;
-  p95: number;
-  max: number;
-}
 
 /** The two times that are measured. */
 export interface Times {
@@ -43,11 +41,6 @@ export interface Statistics extends Times {
   lastMinutes: Record<typeof windows[number], Partial<Times>>;
 }
 
-/** Minutes that {@linkcode Statistics.lastMinutes} looks back. */
-export const windows = [1, 5, 60] as const;
-/** Most tasks that such a look reads, the newest ones: it must not take long. */
-const MOST_READ = 20_000;
-
 /** What a processor has done. */
 export interface ProcessorRow {
   name: string;
@@ -72,7 +65,7 @@ export interface FailureRow {
 
 /** Rows of the tables on the page. */
 export interface Details {
-  /** Those that were seen last. */
+  /** Those that were seen last, by name. */
   processors: ProcessorRow[];
   /** The last ones, newest first. */
   failures: FailureRow[];
@@ -80,10 +73,12 @@ export interface Details {
 /** Most rows of each table. */
 const MOST_ROWS = 20;
 
-/** A duration that an event has brought, in seconds. */
+/** A duration that an event has brought. */
 export interface Measured {
   what: "waited" | "worked";
   seconds: number;
+  /** When it became known, in milliseconds since the epoch. */
+  time: number;
 }
 
 /** The store. Dispose it to close it. */
@@ -103,17 +98,17 @@ export interface StatisticsStore extends Disposable {
  */
 export function openStatisticsStore(file: string): StatisticsStore {
   const database = openDatabase(file, schema);
-  const addEvent = eventAdder(database);
+  const addEvents = eventAdder(database);
   const all = database.prepare("SELECT name, value FROM statistics");
   const recent = {
-    waited: recentTimes(database, "waited", "started"),
-    worked: recentTimes(database, "worked", "finished"),
+    waited: recentDurations(database, "waited", "started"),
+    worked: recentDurations(database, "worked", "finished"),
   };
   const processors = database.prepare(
     `SELECT name, finished, failed, last_seen AS lastSeen, (
        SELECT count(*) FROM tasks WHERE processor = name
        AND started IS NOT NULL AND finished IS NULL AND failed IS NULL) AS inProgress
-     FROM processors ORDER BY last_seen DESC LIMIT ${MOST_ROWS}`,
+     FROM (SELECT * FROM processors ORDER BY last_seen DESC LIMIT ${MOST_ROWS}) ORDER BY name`,
   );
   const failures = database.prepare(
     `SELECT id AS task, processor, attempt AS attempts, reason, failed AS time
@@ -123,7 +118,8 @@ export function openStatisticsStore(file: string): StatisticsStore {
   return {
     add(events) {
       let measured: Measured[] = [];
-      transaction(database, () => measured = events.flatMap(addEvent));
+      transaction(database, () => measured = addEvents(events));
+      for (const { what, time, seconds } of measured) recent[what].add(time, seconds * 1000);
       return measured;
     },
     read() {
@@ -135,8 +131,6 @@ export function openStatisticsStore(file: string): StatisticsStore {
         p95: value(`${what}, p95 seconds`),
         max: value(`${what}, max seconds`),
       });
-      const waited = recent.waited();
-      const worked = recent.worked();
       return {
         objects: value("objects"),
         tasks: {
@@ -151,8 +145,8 @@ export function openStatisticsStore(file: string): StatisticsStore {
         startedToFinished: durations("started to finished"),
         lastMinutes: Object.fromEntries(
           windows.map((minutes) => [minutes, {
-            ...durationsSince(minutes, "createdToStarted", waited),
-            ...durationsSince(minutes, "startedToFinished", worked),
+            createdToStarted: recent.waited.last(minutes),
+            startedToFinished: recent.worked.last(minutes),
           }]),
         ) as Statistics["lastMinutes"],
       };
@@ -168,8 +162,8 @@ export function openStatisticsStore(file: string): StatisticsStore {
 /** Characters of a reason that are kept. */
 const REASON_LIMIT = 300;
 
-/** Returns what stores an event within a transaction, and tells the duration that it brings. */
-function eventAdder(database: DatabaseSync): (event: Event) => Measured[] {
+/** Returns what stores events within a transaction, and tells the durations that they bring. */
+function eventAdder(database: DatabaseSync): (events: readonly Event[]) => Measured[] {
   const addObject = database.prepare(
     "INSERT INTO objects (id, created) VALUES (?, ?) ON CONFLICT DO NOTHING",
   );
@@ -202,40 +196,57 @@ function eventAdder(database: DatabaseSync): (event: Event) => Measured[] {
   );
 
   /** Negative durations, of clocks that differ, count as 0. */
-  function measureWait(row: unknown): Measured[] {
+  function measureWait(row: unknown): Measured | undefined {
     const { id, created, started, waited } = row as TaskTimes;
-    if (created === null || started === null) return [];
+    if (created === null || started === null) return undefined;
     const milliseconds = Math.max(0, started - created);
     if (milliseconds !== waited) setWaited.run(milliseconds, id);
-    return waited === null ? [{ what: "waited", seconds: milliseconds / 1000 }] : [];
+    if (waited !== null) return undefined;
+    return { what: "waited", seconds: milliseconds / 1000, time: started };
   }
 
-  return (event) => {
+  function addEvent(event: Event, saw: Saw): Measured | undefined {
     const time = Date.parse(event.time);
     if (event.type === "OBJECT_CREATED") {
       addObject.run(event.data.id, time);
-      return [];
+      return undefined;
     }
-    if (event.type === "TASK_CREATED") {
-      return measureWait(created.get(event.data.id, time));
-    }
+    if (event.type === "TASK_CREATED") return measureWait(created.get(event.data.id, time));
     const { task: { id }, processor, attempt, spent, reason } = event.data;
     const about = [id, time, processor, attempt] as const;
     if (event.type === "TASK_STARTED") {
-      sawProcessor.run(processor, 0, 0, time);
+      saw(processor, time);
       return measureWait(processing.TASK_STARTED.get(...about));
     }
     const { finished = null, failed = null } = ends.get(id) ?? {};
     if (event.type === "TASK_FINISHED") {
-      sawProcessor.run(processor, finished === null ? 1 : 0, 0, time);
+      saw(processor, time, finished === null ? "finished" : undefined);
       processing.TASK_FINISHED.get(...about, spent * 1000);
-      return finished === null ? [{ what: "worked", seconds: spent }] : [];
+      return finished === null ? { what: "worked", seconds: spent, time } : undefined;
     }
-    sawProcessor.run(processor, 0, failed === null ? 1 : 0, time);
+    saw(processor, time, failed === null ? "failed" : undefined);
     processing.TASK_FAILED.get(...about, printable(reason ?? "", REASON_LIMIT));
-    return [];
+  }
+
+  return (events) => {
+    // One row for many events: processors are few.
+    const processors = new Map<string, { finished: number; failed: number; lastSeen: number }>();
+    const saw: Saw = (name, time, end) => {
+      const row = processors.get(name) ?? { finished: 0, failed: 0, lastSeen: time };
+      if (end) row[end]++;
+      row.lastSeen = Math.max(row.lastSeen, time);
+      processors.set(name, row);
+    };
+    const measured = events.map((event) => addEvent(event, saw));
+    for (const [name, { finished, failed, lastSeen }] of processors) {
+      sawProcessor.run(name, finished, failed, lastSeen);
+    }
+    return measured.filter((each) => each !== undefined);
   };
 }
+
+/** Notes an event of a processor, and the end of a task that it brings. */
+type Saw = (name: string, time: number, end?: "finished" | "failed") => void;
 
 interface TaskTimes {
   id: string;
@@ -244,26 +255,18 @@ interface TaskTimes {
   waited: number | null;
 }
 
-/** Durations of one kind, in milliseconds, and when each was known, in milliseconds since the epoch; newest first. */
-type Recent = { time: number; took: number }[];
+/** Most durations that are read at the start, the newest ones: it must not take long. */
+const MOST_READ = 200_000;
 
-function recentTimes(database: DatabaseSync, column: string, time: string): () => Recent {
+/** The durations of a column that became known in the last minutes, at the time in another column. */
+function recentDurations(database: DatabaseSync, column: string, time: string): RollingDurations {
+  const recent = createRollingDurations();
   const newest = database.prepare(
     `SELECT ${time} AS time, ${column} AS took FROM tasks WHERE ${time} > ? AND ${column} IS NOT NULL
      ORDER BY ${time} DESC LIMIT ${MOST_READ}`,
   );
-  return () => newest.all(Date.now() - Math.max(...windows) * 60_000) as unknown as Recent;
-}
-
-function durationsSince(minutes: number, name: keyof Times, recent: Recent): Partial<Times> {
-  const since = Date.now() - minutes * 60_000;
-  const sorted = Float64Array.from(
-    recent.filter(({ time }) => time > since),
-    ({ took }) => took,
-  ).sort();
-  if (sorted.length === 0) return {};
-  const seconds = (milliseconds: number) => Math.round(milliseconds) / 1000;
-  const share = (part: number) => seconds(sorted[Math.floor((sorted.length - 1) * part)]!);
-  const mean = seconds(sorted.reduce((sum, each) => sum + each, 0) / sorted.length);
-  return { [name]: { mean, p50: share(0.5), p95: share(0.95), max: share(1) } };
+  for (const row of newest.iterate(Date.now() - Math.max(...windows) * 60_000)) {
+    recent.add(Number(row.time), Number(row.took));
+  }
+  return recent;
 }

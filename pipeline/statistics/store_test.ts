@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { createEvent, type Event } from "../event.ts";
+import fc from "fast-check";
 import { createMetrics } from "./metrics.ts";
+import { createRollingDurations } from "./rolling.ts";
 import { openStatisticsStore } from "./store.ts";
 
 async function setup() {
@@ -27,9 +29,10 @@ function eventsOf(
     reason?: string;
   },
 ): Event[] {
+  const now = Date.now();
   const at = (seconds: number, event: Event) => ({
     ...event,
-    time: new Date(Date.now() - seconds * 1000).toISOString(),
+    time: new Date(now - seconds * 1000).toISOString(),
   });
   const task = { id, object };
   const processing = (type: "TASK_STARTED" | "TASK_FINISHED" | "TASK_FAILED", spent: number) =>
@@ -62,13 +65,43 @@ Deno.test("the last minutes are measured apart, so that an incident ends", async
   assert.equal(lastMinutes[60].createdToStarted?.p95, 30);
 });
 
+Deno.test("the last minutes are known after a restart", async () => {
+  await using test = await setup();
+  {
+    using store = openStatisticsStore(test.file);
+    store.add(eventsOf("t", { ago: 100, worked: 7 }));
+  }
+  using store = openStatisticsStore(test.file);
+  const { lastMinutes } = store.read();
+  assert.equal(lastMinutes[5].startedToFinished?.p50, 7);
+  assert.equal(lastMinutes[5].createdToStarted?.p50, 1);
+  assert.equal(lastMinutes[1].startedToFinished, undefined);
+});
+
+Deno.test("percentiles of many durations are right to half a percent", () => {
+  fc.assert(fc.property(
+    fc.array(fc.double({ min: 0, max: 1e7, noNaN: true }), { minLength: 1, maxLength: 300 }),
+    (durations) => {
+      const rolling = createRollingDurations();
+      for (const took of durations) rolling.add(Date.now() - Math.random() * 50_000, took);
+      const { p50, p95, max } = rolling.last(1)!;
+      const sorted = durations.toSorted((a, b) => a - b);
+      const exact = (part: number) => sorted[Math.floor((sorted.length - 1) * part)]! / 1000;
+      for (const [found, part] of [[p50, 0.5], [p95, 0.95], [max, 1]] as const) {
+        assert(Math.abs(found - exact(part)) <= 0.006 * exact(part) + 0.001, `${found}`);
+      }
+    },
+  ));
+});
+
 Deno.test("nothing of the last minutes is undefined, and tasks not started are waiting", async () => {
   await using test = await setup();
   using store = openStatisticsStore(test.file);
   const [created] = eventsOf("waiting", { ago: 1 });
   store.add([created!, ...eventsOf("old", { ago: 7200 })]);
   const { tasks, lastMinutes } = store.read();
-  assert.deepEqual(lastMinutes, { 1: {}, 5: {}, 60: {} });
+  const none = { createdToStarted: undefined, startedToFinished: undefined };
+  assert.deepEqual(lastMinutes, { 1: none, 5: none, 60: none });
   assert.deepEqual(tasks, {
     created: 2,
     waiting: 1,
@@ -84,9 +117,10 @@ Deno.test("the time worked is what the processor measured, not what passed while
   using store = openStatisticsStore(test.file);
   const [created, started] = eventsOf("t", { ago: 600 });
   const finished = eventsOf("t", { ago: 0, worked: 3.5 }).at(-1);
-  assert.deepEqual(store.add([created!, started!, finished!]), [
-    { what: "waited", seconds: 1 },
-    { what: "worked", seconds: 3.5 },
+  const measured = store.add([created!, started!, finished!]);
+  assert.deepEqual(measured.map(({ what, seconds }) => [what, seconds]), [
+    ["waited", 1],
+    ["worked", 3.5],
   ]);
   assert.equal(store.read().startedToFinished.max, 3.5);
 });
@@ -104,8 +138,8 @@ Deno.test("processors and failures are listed, each event counted once", async (
   store.add(events);
   const { processors, failures } = store.details();
   assert.deepEqual(processors.map(({ lastSeen: _, ...row }) => row), [
-    { name: "two", finished: 0, failed: 1, inProgress: 1 },
     { name: "one", finished: 2, failed: 0, inProgress: 0 },
+    { name: "two", finished: 0, failed: 1, inProgress: 1 },
   ]);
   const [failure] = failures;
   assert.equal(failures.length, 1);

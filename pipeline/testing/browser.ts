@@ -118,6 +118,12 @@ export async function openPage() {
     problems,
     connection: () => evaluate<string>(`document.querySelector("#connection").textContent`),
     numbers: () => pairs(".numbers div"),
+    /** The texts of a table's rows. */
+    table: (name: string) =>
+      evaluate<string[][]>(
+        `[...document.querySelectorAll("[data-table=${name}] tr")].map((row) =>
+           [...row.children].map((cell) => cell.textContent))`,
+      ),
     /** The values beside the plots, by curve. */
     values: () => pairs("[data-curve]"),
     background: () => evaluate<string>("getComputedStyle(document.body).backgroundColor"),
@@ -137,7 +143,7 @@ export async function openPage() {
           return columns.filter((is, x) => is && !columns[x - 1]).length;
         }
         const drawn = {};
-        for (const section of document.querySelectorAll("section")) {
+        for (const section of document.querySelectorAll(".plotted")) {
           const canvas = section.querySelector("canvas");
           for (const curve of section.querySelectorAll("[data-curve]")) {
             drawn[curve.dataset.curve] =

@@ -2,9 +2,9 @@
  * The journal: every event that was accepted, numbered, for a limited time, in MongoDB.
  * @module
  */
-import type { Log } from "@event-sink/lib";
+import { type Log, throughOutages } from "@event-sink/lib";
 import type { Db } from "mongodb";
-import { isFinal } from "../outage.ts";
+import { isFinal } from "../mongo_errors.ts";
 import { openRows, type Rows } from "./rows.ts";
 
 /** Events, numbered 1, 2, 3 ... without gaps. */
@@ -115,26 +115,19 @@ function createWriter(rows: Rows, known: number, log: JournalOptions["log"]) {
   return async function write(heads: string[]): Promise<number[]> {
     const by = crypto.randomUUID();
     const numbers: number[] = [];
-    for (let failures = 0; numbers.length < heads.length;) {
-      try {
-        if (failures > 0) await lookUp(by, numbers);
-        const rest = nextChunk(heads, numbers.length);
-        const base = known;
-        if (rest.length > 0 && await rows.insert(base, rest, by)) {
-          known = base + rest.length;
-          rest.forEach((_, index) => numbers.push(base + index + 1));
-        } else await lookUp(by, numbers); // another router was faster
-        if (failures > 0) log?.info("MongoDB is back");
-        failures = 0;
-      } catch (error) {
-        if (isFinal(error)) throw error;
-        const text = `Cannot write to MongoDB: ${(error as Error).message}`;
-        if (failures === 0) log?.warn(`${text}. Waiting until it can`);
-        else log?.debug(text);
-        const delay = Math.min(2000, 50 * 2 ** failures);
-        await new Promise((resolve) => setTimeout(resolve, delay));
-        failures++;
-      }
+    async function writeChunk(isFirstAttempt: boolean) {
+      if (!isFirstAttempt) await lookUp(by, numbers);
+      const rest = nextChunk(heads, numbers.length);
+      const base = known;
+      if (rest.length > 0 && await rows.insert(base, rest, by)) {
+        known = base + rest.length;
+        rest.forEach((_, index) => numbers.push(base + index + 1));
+      } else await lookUp(by, numbers); // another router was faster
+    }
+    while (numbers.length < heads.length) {
+      let attempts = 0;
+      const outage = { log, isFinal, doing: "write to MongoDB", longest: 2000 };
+      await throughOutages(() => writeChunk(attempts++ === 0), outage);
     }
     return numbers;
   };

@@ -2,6 +2,7 @@
  * A worker ends attempts: with a result, or with another attempt later.
  * @module
  */
+import { backoff } from "@event-sink/lib";
 import type { AnyBulkWriteOperation } from "mongodb";
 import type { Outcome } from "../handlers/execution.ts";
 import { KEPT, resultOf, writeResults } from "./result.ts";
@@ -37,9 +38,7 @@ function nextAttempt(
   { task: { attempts }, outcome }: EndedAttempt,
 ): Date | undefined {
   if (outcome.status === "done" || outcome.permanent || attempts >= maxAttempts) return undefined;
-  const delay = Math.min(LONGEST_DELAY, retryDelay * 2 ** (attempts - 1));
-  const jitter = 0.75 + Math.random() / 2;
-  return new Date(Date.now() + delay * jitter);
+  return new Date(Date.now() + backoff(attempts, { first: retryDelay, longest: LONGEST_DELAY }));
 }
 
 /** An attempt whose consequence is decided. */

@@ -36,6 +36,7 @@ Deno.test({
     await sub.seen(RegExp(`"event_type": ?"${type}".*\n.*"event_type": ?"${type}"`));
     publisher.kill("SIGKILL");
     await publisher.ended();
+    await router.seen(RegExp(`Lost the publisher at ${uri}: trying again`));
   }
   assert.equal((await test.fire("-e", "fired")).code, 0);
   await sub.seen(/"event_type":"fired".*\n/);

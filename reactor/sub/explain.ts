@@ -9,7 +9,8 @@ import { splitWords } from "../handlers/shell.ts";
 /** Returns a line for each entry: where it stands in the file, and what would run, or why nothing can. Executes nothing. */
 export async function explain(matches: Match[], directory: string): Promise<string[]> {
   return await Promise.all(matches.map(async ({ pattern, index, entry }) => {
-    const words = [entry.exclusive ? "exclusive" : "", await what(entry, directory)];
+    const variables = entry.env && `with the variables ${entry.env.join(", ")}`;
+    const words = [entry.exclusive && "exclusive", await what(entry, directory), variables];
     return `${pattern} [${index}]: ${words.filter(Boolean).join(", ")}`;
   }));
 }

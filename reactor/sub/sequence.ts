@@ -5,7 +5,7 @@
 import { type Log, throughOutages } from "@event-sink/lib";
 import { storedEvent, type StreamEvent } from "../event.ts";
 import type { Journal } from "../journal/journal.ts";
-import { isFinal } from "../outage.ts";
+import { isFinal } from "../mongo_errors.ts";
 
 /** Events of the journal that are handled together at most. */
 const BATCH = 500;

@@ -5,6 +5,7 @@
 import { type Log, within } from "@event-sink/lib";
 import type { Drivers } from "../handlers/drivers.ts";
 import type { Outcome } from "../handlers/execution.ts";
+import { isFinal } from "../mongo_errors.ts";
 import { claim } from "../queue/claim.ts";
 import type { ClaimedTask, EndedAttempt } from "../queue/task.ts";
 import type { WorkerQueue } from "../queue/worker_queue.ts";
@@ -55,7 +56,7 @@ interface Parts {
 /**
  * Works until the signal aborts, and then finishes or gives back what it holds.
  *
- * @throws when it can do neither, because MongoDB is away
+ * @throws when it can do neither, because MongoDB is away; when MongoDB refuses what it is asked
  */
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { queue, follow, signal, log } = options;
@@ -72,7 +73,13 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   });
   let end = 0;
   signal.addEventListener("abort", () => end = performance.now() + GRACE);
-  await claimUntilStopped(parts, signal);
+  try {
+    await claimUntilStopped(parts, signal);
+  } catch (error) {
+    clearInterval(patience);
+    await leases.stop();
+    throw error;
+  }
 
   const returned = writeBack.giveBack(held.takeReady());
   await heldUntil(end, parts);
@@ -144,6 +151,7 @@ async function claimMore({ queue, held, executor, writeBack, pace, outage }: Par
     if (claimed.length > 0) return 0;
     return next ? Math.min(LONGEST_SLEEP, Math.max(0, +next - Date.now() + 1)) : LONGEST_SLEEP;
   } catch (error) {
+    if (isFinal(error)) throw new Error(`Cannot use MongoDB: ${(error as Error).message}`);
     outage.failed(error);
     return CLAIM_AGAIN;
   }

@@ -2,7 +2,7 @@
  * What a worker writes back to the queue: the attempts that have ended, and the tasks that it returns unexecuted.
  * @module
  */
-import { pause } from "@event-sink/lib";
+import { backoff, pause } from "@event-sink/lib";
 import type { Outcome } from "../handlers/execution.ts";
 import { finish } from "../queue/finish.ts";
 import { giveBack } from "../queue/lease.ts";
@@ -58,7 +58,7 @@ export function createWriteBack(
         written(batch.filter(({ task }) => !lost.includes(task)));
       } catch (error) {
         outage.failed(error);
-        await pause(Math.min(2000, 50 * 2 ** failures++), new AbortController().signal);
+        await pause(backoff(++failures, { longest: 2000 }));
       }
     }
   }

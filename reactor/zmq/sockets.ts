@@ -14,20 +14,23 @@ const MAX_FRAME = 64 * 1024 * 1024;
  */
 export const LINGER = 2000;
 
+/**
+ * Messages from each peer that ZeroMQ may hold while nobody receives them: few, as they may be large, and ZeroMQ knows no limit in bytes. More would
+ * not make it faster, since the network holds small ones in any case.
+ */
+const HIGH_WATER_MARK = 16;
+
 /** Milliseconds between two looks for a message whose arrival was not signalled. */
 const RESCUE = 10;
 
 /**
  * The options of a socket that receives.
  *
- * @param options `curve` of a socket that binds, `highWaterMark` in messages, 1000 by default
+ * @param curve the keys, of a socket that binds
  */
-export function receiverOptions({ curve, highWaterMark = 1000 }: {
-  curve?: Curve;
-  highWaterMark?: number;
-}) {
+export function receiverOptions(curve?: Curve) {
   return {
-    receiveHighWaterMark: highWaterMark,
+    receiveHighWaterMark: HIGH_WATER_MARK,
     maxMessageSize: MAX_FRAME,
     linger: LINGER,
     ...curveServerOptions(curve),

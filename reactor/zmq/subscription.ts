@@ -34,9 +34,12 @@ export function subscribe(
   },
 ): Subscription {
   const socket = new Subscriber({
-    ...receiverOptions({ highWaterMark: 10_000 }),
+    ...receiverOptions(),
     ...keys,
     linger: 0,
+    // A router that is cut off without a word is noticed within 15 seconds.
+    heartbeatInterval: 5000,
+    heartbeatTimeout: 10_000,
     reconnectInterval: 100,
     reconnectMaxInterval: 2000,
   });

@@ -6,15 +6,19 @@
  * @module
  */
 import { deadMessage, isCycle } from "../queue/dead_letter.ts";
-import type { Message } from "../message/message.ts";
+import { type Message, setBacklog } from "../message/message.ts";
 import type { DeathReason, Entry, Queue } from "../queue/queue.ts";
 import type { Store } from "../storage/store.ts";
 import { Disk } from "./disk.ts";
+import { Logins } from "./logins.ts";
 import { restore } from "./restore.ts";
 import { type TopologyHost, VirtualHost } from "./vhost.ts";
 
 /** Bytes that a message costs beyond its own, as measured with a million of them. */
 const messageOverhead = 450;
+/** Bytes of messages in memory above which they are a backlog, whose memory is given back when it is gone. */
+const backlogMark = 128 * 1024 * 1024;
+
 /** What one broker puts up with. */
 export interface Limits {
   /** Bytes of a body. */
@@ -63,6 +67,7 @@ interface DeadLetter {
 export class Broker implements TopologyHost {
   readonly vhosts = new Map<string, VirtualHost>();
   readonly connections = new Set<Client>();
+  readonly logins: Logins;
   /** Direct reply-to: consumers by address. */
   readonly replies = new Map<string, ReplyConsumer>();
   /** Counts what `changed()` was called for: an answer that tells of it waits for the commit. */
@@ -85,11 +90,12 @@ export class Broker implements TopologyHost {
    */
   constructor(
     readonly limits: Limits,
-    private readonly credentials: readonly [user: string, password: string],
+    credentials: readonly [user: string, password: string],
     vhosts: readonly string[],
     store: Store | undefined,
     private readonly log: (text: string) => void,
   ) {
+    this.logins = new Logins(credentials, log);
     for (const name of vhosts) this.vhosts.set(name, new VirtualHost(name, this));
     if (!store) return;
     this.disk = new Disk(store, log);
@@ -121,10 +127,6 @@ export class Broker implements TopologyHost {
     return prefix === "amq.rabbitmq.reply-to" ? `${prefix}.${text}` : `${prefix}-${text}`;
   }
 
-  authenticate(user: string, password: string): boolean {
-    return user === this.credentials[0] && password === this.credentials[1];
-  }
-
   /** An unexpected error: the process lives on. */
   report(error: unknown): void {
     this.log(error instanceof Error ? error.stack ?? error.message : String(error));
@@ -136,11 +138,13 @@ export class Broker implements TopologyHost {
     if (message.holders++ > 0) return;
     this.memory += message.size + messageOverhead;
     if (this.memory > this.limits.memoryMark) this.memoryShort = true;
+    if (this.memory > backlogMark) setBacklog(true);
   }
 
   release(message: Message): void {
     if (--message.holders > 0) return;
     this.memory -= message.size + messageOverhead;
+    if (this.memory <= backlogMark) setBacklog(false);
     if (!this.memoryShort || this.memory > this.limits.memoryMark) return;
     this.memoryShort = false;
     this.unblock();
@@ -269,6 +273,7 @@ export class Broker implements TopologyHost {
       this.finish(this.connections);
       this.unblock();
     }
+    this.disk?.tick();
     const now = this.now();
     for (const connection of this.connections) connection.tick(now);
   }

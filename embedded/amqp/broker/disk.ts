@@ -7,6 +7,9 @@ import type { Store } from "../storage/store.ts";
 /** What nobody waits for is committed after so many milliseconds, or when so many entries have collected. */
 const lazyCommit = { delay: 10, entries: 4000 };
 
+/** Milliseconds between the steps in which an idle broker's file shrinks. */
+const shrinkDelay = 20;
+
 /**
  * The store as a broker uses it. A commit that fails loses nothing: all of it stays collected, in memory, and is tried again
  * by `retry()`; nothing that waits for it is answered meanwhile.
@@ -15,6 +18,9 @@ export class Disk {
   /** Why nothing can be written, undefined while all is well. */
   failure: string | undefined;
   private timer: ReturnType<typeof setTimeout> | undefined;
+  private shrinkTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Nothing was committed since the last tick. */
+  private idle = false;
 
   /**
    * @param store Where everything is written.
@@ -45,7 +51,25 @@ export class Disk {
     return this.failure !== undefined && this.attempt();
   }
 
+  /** Called every second: a file whose messages are gone gives its space back while nobody writes. */
+  tick(): void {
+    if (this.idle && this.shrinkTimer === undefined) this.shrink();
+    this.idle = true;
+  }
+
+  private shrink(): void {
+    this.shrinkTimer = undefined;
+    if (!this.idle || this.failure !== undefined || this.store.dirty) return;
+    try {
+      if (this.store.shrink()) this.shrinkTimer = setTimeout(() => this.shrink(), shrinkDelay);
+    } catch (error) {
+      // It stays as large as it is: nothing is lost by that.
+      this.log(`Cannot shrink ${this.store.path}: ${reasonOf(error)}`);
+    }
+  }
+
   private attempt(): boolean {
+    this.idle = false;
     clearTimeout(this.timer);
     this.timer = undefined;
     const { store, failure } = this;
@@ -68,7 +92,7 @@ export class Disk {
 
   /** Write what can be written and close the file. */
   close(): void {
-    clearTimeout(this.timer);
+    clearTimeout(this.shrinkTimer);
     this.failure = undefined;
     if (!this.attempt()) {
       this.log(`Not stored in ${this.store.path}: ${this.store.backlog} changes`);

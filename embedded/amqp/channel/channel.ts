@@ -10,10 +10,14 @@ import type { Message } from "../message/message.ts";
 import { writeMethod } from "../protocol/codec.ts";
 import type { Field, Table } from "../protocol/fields.ts";
 import type { Output } from "../protocol/output.ts";
+import { ProtocolError } from "../protocol/errors.ts";
 import type { Args, MethodName } from "../protocol/spec.ts";
 import type { Consumer, Entry, Owner, Queue } from "../queue/queue.ts";
 import type { Confirms } from "./confirms.ts";
 import { DeliveryTags } from "./delivery_tags.ts";
+
+/** Bytes that may wait for a client above which direct replies to it are dropped. */
+const mostReplies = 64 * 1024 * 1024;
 
 /** What a channel needs of its connection. */
 export interface ChannelConnection extends Owner {
@@ -122,6 +126,7 @@ export class Channel {
   confirms: Confirms | undefined;
   /** Direct reply-to: the consumer's tag and the address that replies go to. */
   reply: { tag: string; address: string } | undefined;
+  private droppedReplies = false;
   private readonly unacked = new DeliveryTags<Unacked>();
 
   constructor(
@@ -144,9 +149,16 @@ export class Channel {
     this.connection.touched();
   }
 
-  /** When the oldest unacknowledged delivery was made, in epoch milliseconds; Infinity when there is none. */
-  get oldest(): number {
-    return this.unacked.oldest?.since ?? Infinity;
+  /** Why to close it, if its client keeps a delivery for too long (RabbitMQ "Delivery Acknowledgement Timeout"). */
+  overdue(now: number): ProtocolError | undefined {
+    const { consumerTimeout } = this.broker.limits;
+    const oldest = this.unacked.oldest;
+    if (this.state !== "open" || !oldest || now - oldest.since <= consumerTimeout) return undefined;
+    return new ProtocolError(
+      "PRECONDITION_FAILED",
+      `delivery acknowledgement on channel ${this.id} timed out. Timeout value used: ${consumerTimeout} ms. ` +
+        "This timeout value can be configured, see consumers doc guide to learn more",
+    );
   }
 
   /** The next delivery tag; with an entry, its delivery is unacknowledged from now on. */
@@ -220,10 +232,21 @@ export class Channel {
     this.send("basic.cancel", { consumerTag, nowait: true });
   }
 
-  /** Deliver a direct reply, unless the client takes nothing more. */
+  /**
+   * Deliver a direct reply. No queue keeps replies: those that the client does not take wait in its output, up to a limit, and
+   * what is more is dropped.
+   */
   deliverReply(message: Message): void {
-    if (!this.reply || !this.connection.writable) return;
-    this.write(this.reply.tag, this.nextTag(undefined, undefined), false, message);
+    const { reply, connection, broker } = this;
+    if (!reply) return;
+    if (connection.output.unsent > mostReplies) {
+      if (!this.droppedReplies) {
+        broker.report("Direct replies are dropped: their client does not read");
+      }
+      this.droppedReplies = true;
+      return;
+    }
+    this.write(reply.tag, this.nextTag(undefined, undefined), false, message);
   }
 
   /** Count a published message; what becomes of it is told at the end of the turn. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { bytes, collect, publishAll, setup, texts, until } from "./harness.ts";
+import type { Socket } from "node:net";
+import { bytes, collect, type Message, publishAll, setup, texts, until } from "./harness.ts";
 
 Deno.test("prefetch bounds what each consumer has in hand", async () => {
   await using s = await setup();
@@ -190,4 +191,25 @@ Deno.test("an answer to nobody is returned when it is mandatory", async () => {
     await publishAll(channel, "", key, ["x"], { mandatory: true });
   }
   assert.deepEqual(returned, ["amq.rabbitmq.reply-to", "amq.rabbitmq.reply-to.bogus"]);
+});
+
+Deno.test("direct replies wait for a requester that is slow to read", async () => {
+  await using s = await setup();
+  const connection = await s.connect();
+  const client = await connection.createChannel();
+  const server = await s.confirmChannel();
+  const queue = s.name();
+  await server.assertQueue(queue);
+  const answers = await collect(client, "amq.rabbitmq.reply-to", { noAck: true });
+  client.sendToQueue(queue, bytes("ping"), { replyTo: "amq.rabbitmq.reply-to" });
+  let request: Awaited<ReturnType<typeof server.get>> = false;
+  await until(async () => (request = await server.get(queue, { noAck: true })) !== false);
+  const { replyTo } = (request as unknown as Message).properties;
+  const { stream } = (connection as unknown as { connection: { stream: Socket } }).connection;
+  stream.pause();
+  const body = bytes("x".repeat(100_000));
+  for (let i = 0; i < 200; i++) server.sendToQueue(replyTo, body);
+  await server.waitForConfirms();
+  stream.resume();
+  await until(() => answers.messages.length === 200, "20 MB of replies");
 });

@@ -2,9 +2,8 @@
  * The assembly of a published message from its frames.
  * @module
  */
-import { Buffer } from "node:buffer";
 import type { Reader } from "../protocol/fields.ts";
-import { allocate, Message, type Run, writeRoute } from "./message.ts";
+import { allocate, makeBuffer, Message, type Run, writeRoute } from "./message.ts";
 import { headerKeys, type Properties, scanProperties } from "../protocol/properties.ts";
 import { ProtocolError } from "../protocol/errors.ts";
 import { basicClass } from "../protocol/spec.ts";
@@ -86,7 +85,7 @@ export class Content {
     const at = run.at + this.routeSize + this.propertiesSize + this.received;
     if (at + size > run.buf.length) {
       const whole = this.routeSize + this.propertiesSize + this.bodySize;
-      const grown = Buffer.allocUnsafeSlow(Math.min(whole, (at + size) * 2));
+      const grown = makeBuffer(Math.min(whole, (at + size) * 2));
       run.buf.copy(grown, 0, 0, at);
       run.buf = grown;
     }

@@ -11,20 +11,31 @@ import {
   scanProperties,
 } from "../protocol/properties.ts";
 
-/** Small messages share blocks: a buffer of its own for each would cost more than its bytes. */
-const blockSize = { heap: 16 * 1024, mapped: 32 * 1024 };
-/** Messages up to this size live in a shared block. */
-const smallSize = 2 * 1024;
 /**
- * Blocks to have at most. Beyond 128 MB on the heap, a backlog, they are mapped. Linux allows a process 65,530 mappings, of
- * which V8 needs some.
+ * Messages up to a size share blocks, where a buffer for each would cost more than its bytes. A block lives as long as any
+ * message in it.
  */
-const most = { heap: 8192, mapped: 30_000 };
+const shared = {
+  /** The usual. */
+  heap: [{ size: 2 * 1024, block: 16 * 1024 }],
+  /** While there is a backlog. */
+  mapped: [{ size: 2 * 1024, block: 32 * 1024 }, { size: 32 * 1024, block: 256 * 1024 }],
+};
+/** Mappings to have at most: Linux allows a process 65,530, and V8 needs some. */
+const maxMapped = 30_000;
 
-const live = { heap: 0, mapped: 0 };
-const collected = new FinalizationRegistry<keyof typeof live>((kind) => live[kind]--);
-let block: Buffer = Buffer.alloc(0);
-let blockUsed = 0;
+let memory: keyof typeof shared = "heap";
+let mapped = 0;
+const unmapped = new FinalizationRegistry(() => mapped--);
+
+/**
+ * Say whether a backlog of messages is piling up. Its memory is to go back to the system afterwards, which memory from
+ * malloc(3), as buffers usually have it, mostly does not: it stays with the process. V8 maps each resizable buffer by itself
+ * and unmaps it when it is garbage; reading and writing it is slower, so that only a backlog lives in such buffers.
+ */
+export function setBacklog(on: boolean): void {
+  memory = on ? "mapped" : "heap";
+}
 
 /** A run of bytes inside a buffer. */
 export interface Run {
@@ -32,31 +43,31 @@ export interface Run {
   at: number;
 }
 
+/** The blocks that are being filled, with what is used of each, by their size. */
+const filling = new Map<number, { buf: Buffer; used: number }>();
+
 /** `size` bytes to write a message into. */
 export function allocate(size: number): Run {
-  if (size > smallSize) return { buf: Buffer.allocUnsafeSlow(size), at: 0 };
-  if (blockUsed + size > block.length) {
-    block = makeBlock();
-    blockUsed = 0;
+  for (const { size: largest, block } of shared[memory]) {
+    if (size > largest) continue;
+    let current = filling.get(block);
+    if (!current || current.used + size > block) {
+      current = { buf: makeBuffer(block), used: 0 };
+      filling.set(block, current);
+    }
+    const at = current.used;
+    current.used += size;
+    return { buf: current.buf, at };
   }
-  const at = blockUsed;
-  blockUsed += size;
-  return { buf: block, at };
+  return { buf: makeBuffer(size), at: 0 };
 }
 
-/**
- * Memory from malloc(3), as buffers usually have it, mostly stays with the process once it was used: a million messages would
- * cost their memory for ever. V8 maps each resizable buffer by itself, and unmaps it when it is garbage; such a buffer is
- * slower, so that only a backlog lives in them.
- */
-function makeBlock(): Buffer {
-  const kind = live.heap >= most.heap && live.mapped < most.mapped ? "mapped" : "heap";
-  const size = blockSize[kind];
-  const bytes = kind === "heap"
-    ? Buffer.allocUnsafeSlow(size).buffer
-    : new ArrayBuffer(size, { maxByteLength: size });
-  live[kind]++;
-  collected.register(bytes, kind);
+/** A buffer that nothing else shares. */
+export function makeBuffer(size: number): Buffer {
+  if (memory === "heap" || mapped >= maxMapped) return Buffer.allocUnsafeSlow(size);
+  const bytes = new ArrayBuffer(size, { maxByteLength: size });
+  mapped++;
+  unmapped.register(bytes, undefined);
   return Buffer.from(bytes, 0, size);
 }
 

@@ -52,7 +52,12 @@ export class Connection implements Client, ChannelConnection, Session {
   private deadline: number;
   private ended = false;
 
-  constructor(readonly broker: Broker, private readonly conn: Deno.Conn) {
+  /** @param address Where the client connects from. */
+  constructor(
+    readonly broker: Broker,
+    private readonly conn: Deno.Conn,
+    readonly address: string,
+  ) {
     const now = broker.now();
     this.frames = new FrameReader(conn);
     this.output = new Output(conn, () => this.outputTaken());
@@ -82,7 +87,7 @@ export class Connection implements Client, ChannelConnection, Session {
   }
 
   finishTurn(refusal: string | undefined): void {
-    if (refusal !== undefined) this.refuse(refusal);
+    if (refusal !== undefined) this.holdBack(refusal);
     else if (this.confirmers.size > 0) {
       for (const channel of this.confirmers) channel.sendConfirms();
       this.confirmers.clear();
@@ -95,7 +100,7 @@ export class Connection implements Client, ChannelConnection, Session {
    * The disk takes nothing. Who was answered something that is not on disk does not get that answer, but an error: as
    * RabbitMQ's internal errors, it ends the connection. Who waits for confirms is blocked, and gets them once they are true.
    */
-  private refuse(reason: string): void {
+  private holdBack(reason: string): void {
     if (this.uncommitted && this.state === "running") {
       this.output.discard();
       this.current = 0;
@@ -133,7 +138,7 @@ export class Connection implements Client, ChannelConnection, Session {
   private async read(): Promise<boolean> {
     while (this.mustWait()) await new Promise<void>((resolve) => this.readOn = resolve);
     if (this.ended || !await this.frames.fill()) return false;
-    this.liveness.received(this.broker.now());
+    this.liveness.received();
     if (this.state === "header") {
       const header = this.frames.protocolHeader();
       if (header === undefined) return true;
@@ -310,6 +315,10 @@ export class Connection implements Client, ChannelConnection, Session {
     };
   }
 
+  refuse(reason: ProtocolError): void {
+    this.fail(0, reason);
+  }
+
   shutDown(reason: string): void {
     this.current = 0;
     if (this.state === "running") {
@@ -345,7 +354,7 @@ export class Connection implements Client, ChannelConnection, Session {
   unblock(): void {
     if (!this.blocked) return;
     this.blocked = false;
-    this.liveness.received(this.broker.now());
+    this.liveness.received();
     if (this.can("connection.blocked")) this.send("connection.unblocked", {});
     this.resumeReading();
   }
@@ -359,26 +368,23 @@ export class Connection implements Client, ChannelConnection, Session {
     const { sent, unsent } = this.output;
     const traffic = { sent, unsent, backedUp: !this.writable, blocked: this.blocked };
     const due = this.liveness.due(now, this.heartbeat, traffic);
-    if (due === "hang up") return this.end();
+    if (due === "hang up") {
+      this.broker.report(
+        `Connection from ${this.address} closed: nothing came from it for two heartbeats of ${this.heartbeat} s`,
+      );
+      return this.end();
+    }
     if (due === "nothing") return;
     writeHeartbeat(this.output);
     this.touched();
   }
 
-  /** Close channels whose client keeps a delivery too long (RabbitMQ "Delivery Acknowledgement Timeout"). */
   private checkDeliveries(now: number): void {
-    const timeout = this.broker.limits.consumerTimeout;
     for (const channel of this.channels.values()) {
-      if (channel.state !== "open" || now - channel.oldest <= timeout) continue;
+      const reason = channel.overdue(now);
+      if (!reason) continue;
       this.current = 0;
-      this.fail(
-        channel.id,
-        new ProtocolError(
-          "PRECONDITION_FAILED",
-          `delivery acknowledgement on channel ${channel.id} timed out. Timeout value used: ${timeout} ms. ` +
-            "This timeout value can be configured, see consumers doc guide to learn more",
-        ),
-      );
+      this.fail(channel.id, reason);
     }
   }
 }

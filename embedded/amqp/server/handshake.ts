@@ -42,13 +42,22 @@ const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
 const minFrame = 4096;
 
 /** Where the connection stands; `closed`: only its end is waited for. */
-export type ConnectionState = "header" | "starting" | "tuning" | "opening" | "running" | "closed";
+export type ConnectionState =
+  | "header"
+  | "starting"
+  | "authenticating"
+  | "tuning"
+  | "opening"
+  | "running"
+  | "closed";
 
 /** What the handshake settles about a connection. */
 export interface Session {
   readonly broker: Broker;
   readonly output: Output;
   state: ConnectionState;
+  /** Where the client connects from: its IP address. */
+  readonly address: string;
   /** What the client announced that it can do. */
   capabilities: Table;
   /** Who logged in, as a binary string. */
@@ -63,6 +72,10 @@ export interface Session {
   vhost: VirtualHost | undefined;
   /** Send a method on channel 0. */
   send<N extends MethodName>(name: N, args: Args<N>): void;
+  /** Refuse the client for this reason. */
+  refuse(reason: ProtocolError): void;
+  /** Hang up. */
+  end(): void;
 }
 
 /**
@@ -120,13 +133,26 @@ function startOk(session: Session, args: Args<"connection.start-ok">): void {
   if (!credentials) {
     throw new ProtocolError("COMMAND_INVALID", "unknown authentication mechanism or response");
   }
-  if (!broker.authenticate(...credentials)) {
-    throw new ProtocolError(
-      "ACCESS_REFUSED",
-      `Login was refused using authentication mechanism ${args.mechanism}. For details see the broker logfile.`,
+  const wait = broker.logins.delay(session.address, broker.now());
+  if (wait === undefined) return session.end();
+  session.state = "authenticating";
+  const decide = () => authenticate(session, args.mechanism, ...credentials);
+  if (wait === 0) decide();
+  else setTimeout(decide, wait);
+}
+
+function authenticate(session: Session, mechanism: string, user: string, password: string): void {
+  const { broker, address } = session;
+  if (session.state !== "authenticating") return; // It was closed while it waited.
+  if (!broker.logins.check(address, user, password, broker.now())) {
+    return session.refuse(
+      new ProtocolError(
+        "ACCESS_REFUSED",
+        `Login was refused using authentication mechanism ${mechanism}. For details see the broker logfile.`,
+      ),
     );
   }
-  session.user = credentials[0];
+  session.user = user;
   session.state = "tuning";
   session.send("connection.tune", proposal);
 }

@@ -14,36 +14,46 @@ export interface Traffic {
   unsent: number;
   /** Nothing is read from the client until it has taken more of what waits for it. */
   backedUp: boolean;
-  /** Nothing is read from the client, a publisher, until memory is there again. */
+  /** Nothing is read from the client, a publisher, until memory or disk is there again. */
   blocked: boolean;
 }
 
-/** Watches one connection. Times are epoch milliseconds. */
+/** Longest time between two ticks, in milliseconds, that counts: when this process itself slept, no client was silent. */
+const longestTick = 2000;
+
+/** Watches one connection, by ticks. */
 export class Liveness {
-  private lastReceived: number;
-  private lastBeat: number;
+  /** Milliseconds since anything came. */
+  private silent = 0;
+  private sinceBeat = 0;
   private sentBefore = 0;
 
-  constructor(now: number) {
-    this.lastReceived = this.lastBeat = now;
-  }
+  /** @param last When it begins, in epoch milliseconds */
+  constructor(private last: number) {}
 
   /** Something came from the client, or it is read from again. */
-  received(now: number): void {
-    this.lastReceived = now;
+  received(): void {
+    this.silent = 0;
   }
 
-  /** @param interval Seconds between heartbeats, as negotiated; 0 for none. */
+  /**
+   * @param now Epoch milliseconds
+   * @param interval Seconds between heartbeats, as negotiated; 0 for none
+   */
   due(now: number, interval: number, { sent, unsent, backedUp, blocked }: Traffic): Due {
+    const elapsed = Math.min(now - this.last, longestTick);
+    this.last = now;
+    this.silent += elapsed;
+    this.sinceBeat += elapsed;
     if (interval === 0) return "nothing";
     // Nothing is read from a client that is backed up; it is alive as long as it takes what we send.
-    if (backedUp && sent !== this.sentBefore) this.lastReceived = now;
+    if (backedUp && sent !== this.sentBefore) this.silent = 0;
     this.sentBefore = sent;
     // Spec 4.2.7: two intervals of silence.
-    if (!blocked && now - this.lastReceived > interval * 2000) return "hang up";
+    if (!blocked && this.silent > interval * 2000) return "hang up";
     // At half the interval, as RabbitMQ does: a heartbeat that comes late does no harm then.
-    if (unsent > 0 || now - this.lastBeat < interval * 500) return "nothing";
-    this.lastBeat = now;
+    if (unsent > 0 || this.sinceBeat < interval * 500) return "nothing";
+    this.sinceBeat = 0;
     return "heartbeat";
   }
 }

@@ -49,6 +49,11 @@ const schema = `
 /** Rows read at a time at a restart. */
 const loadChunk = 5000;
 
+/** Pages (of 4 KB) that are given back in one step: some milliseconds. */
+const shrinkStep = 256;
+/** Free pages that the file may keep. */
+const spareFree = 1024;
+
 /** Version of the schema, as SQLite's `user_version`. */
 const version = 1;
 
@@ -77,13 +82,16 @@ export class Store {
     try {
       makePrivate(path);
       this.db = new DatabaseSync(path);
-      // Exclusive locking: one broker per file, and WAL without shared memory.
+      // Exclusive locking: one broker per file, and WAL without the file of shared memory. Before anything is read.
+      this.db.exec("pragma locking_mode = exclusive");
+      // Only a file without any page can be told to give pages back later.
+      if (this.pragma("page_count") === 0) this.db.exec("pragma auto_vacuum = incremental");
       this.db.exec(`
-        pragma locking_mode = exclusive;
         pragma journal_mode = wal;
         pragma synchronous = full;
         pragma wal_autocheckpoint = 4000;
         pragma cache_size = -16000;
+        pragma journal_size_limit = 16777216;
       `);
       // Written only where it is not there: a start must not need space on a full disk.
       if (this.pragma("user_version") !== version) {
@@ -194,8 +202,10 @@ export class Store {
   private undo(): void {
     // SQLite itself has rolled back after some errors, such as a full disk.
     if (this.db.isTransaction) this.db.exec("rollback");
+    // What was settled meanwhile need not be kept: a disk may be full for long.
+    this.adds = this.adds.filter(({ stored }) => stored === 1);
     // All entries of a message are added together, so that one to be added has no row of an earlier commit.
-    for (const entry of this.adds) if (entry.stored === 1) entry.message.row = 0;
+    for (const { message } of this.adds) message.row = 0;
   }
 
   private insert({ message, queue, position, expires }: Entry): void {
@@ -272,6 +282,23 @@ export class Store {
     this.db.exec(
       "delete from message where id < 0 and id not in (select message from entry)",
     );
+  }
+
+  /**
+   * Give some of the pages that are free back to the disk.
+   * @returns whether there are more of them; the last few MB stay, since what comes next would need them again
+   * @throws Error when the disk refuses
+   */
+  shrink(): boolean {
+    if (this.pragma("freelist_count") as number <= spareFree) return false;
+    // A no-op in a file of an earlier version, which knows no incremental vacuum.
+    if (this.pragma("auto_vacuum") !== 2) return false;
+    // exec() would free a single page: the pragma frees one whenever it is asked for a row.
+    this.db.prepare(`pragma incremental_vacuum(${shrinkStep})`).all();
+    if (this.pragma("freelist_count") as number > spareFree) return true;
+    // What is in the WAL is moved to the file, which then becomes shorter, and so does the WAL.
+    this.db.prepare("pragma wal_checkpoint(truncate)").all();
+    return false;
   }
 
   /** Close the file. What has collected and was not committed is lost. */

@@ -74,6 +74,8 @@ Deno.test("a commit that fails writes nothing and forgets nothing", async () => 
   // What is acknowledged before it was stored never will be; 4 now has its message for itself.
   two.settle(get(two)); // 5
   two.settle(get(two)); // 6
+  assert.throws(() => store.commit());
+  assert.equal(store.backlog, 11); // 3 to be deleted, 4 and 7 to 15 to be added
 
   limit(store, 1000);
   store.commit();

@@ -3,7 +3,6 @@
  * https://www.mongodb.com/docs/manual/reference/server-sessions/
  * @module
  */
-import { createHash } from "node:crypto";
 import { Binary } from "bson";
 import type { Doc } from "../values/bson_view.ts";
 import { isDoc } from "../values/compare.ts";
@@ -13,6 +12,9 @@ export const SESSION_MINUTES = 30;
 /** Most sessions remembered; the longest unused go first. */
 const MAX_SESSIONS = 100_000;
 
+/** SHA-256 of the user's name, which is empty here. */
+const NOBODY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
 interface Session {
   id: Binary;
   lastUse: Date;
@@ -21,8 +23,7 @@ interface Session {
 /** The sessions in use. */
 export class Sessions {
   #known = new Map<string, Session>();
-  /** Digest of the user's name: nobody's. */
-  readonly #nobody = new Binary(createHash("sha256").digest());
+  readonly #nobody = Binary.createFromHexString(NOBODY);
 
   /** Take note of the `lsid` of a command. */
   used(lsid: unknown): void {

@@ -102,9 +102,27 @@ const regexFind: Operator = (obj, expr, options) => {
   return (search && found(search).next().value) ?? null;
 };
 
+/** The server's limit of what `$regexFindAll` finds, in bytes. */
+const MAX_FOUND = 64 * 1024 * 1024;
+/** About how many bytes a match takes besides its text. */
+const MATCH_SIZE = 100;
+
 const regexFindAll: Operator = (obj, expr, options) => {
   const search = searchOf("$regexFindAll", obj, expr, options);
-  return search ? [...found(search)] : [];
+  const all: Doc[] = [];
+  if (!search) return all;
+  let bytes = 0;
+  for (const match of found(search)) {
+    bytes += MATCH_SIZE + (match.match as string).length;
+    if (bytes > MAX_FOUND) {
+      throw new CommandError(
+        "Location51151",
+        "$regexFindAll: the size of buffer to store output exceeded the 64MB limit",
+      );
+    }
+    all.push(match);
+  }
+  return all;
 };
 
 // mingo makes a regular expression of what stands between the parts of the format, with little escaping.

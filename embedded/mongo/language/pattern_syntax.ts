@@ -30,6 +30,9 @@ const CLASS_ESCAPES: Record<string, string> = {
   b: "\\x08",
   e: "\\x1b",
 };
+/** Each is a pattern of its own to match. */
+const MAX_LOOK_AHEADS = 20;
+
 const REFUSED_GROUPS: [start: string, name: string][] = [
   ["(?=", "look-ahead but at the start of a pattern"],
   ["(?!", "look-ahead but at the start of a pattern"],
@@ -109,6 +112,9 @@ function leadingLookAheads(
   while (source.startsWith("(?=", at) || source.startsWith("(?!", at)) {
     const end = groupEnd(source, at);
     if (end < 0) return none;
+    if (conditions.length >= MAX_LOOK_AHEADS) {
+      throw unsupported(`more than ${MAX_LOOK_AHEADS} look-aheads`, source.slice(at, end + 1));
+    }
     conditions.push({
       pattern: `^(?:${source.slice(at + 3, end)})`,
       negated: source[at + 2] === "!",

@@ -64,7 +64,9 @@ const MAX_LENGTH = 32_764;
 /** Instructions of the compiled program times characters of the text: some seconds, at the worst. */
 const MAX_STEPS = 500_000_000;
 /** Matches below so many steps are not timed: that would take longer than they do. */
-const UNTIMED_STEPS = 5000;
+const UNTIMED_STEPS = 1000;
+/** Milliseconds to compile a pattern that are no matter: a usual one takes 0.05, and many commands have many. */
+const QUICK_COMPILE = 0.5;
 /** Milliseconds that a command may spend on patterns at a pace below `MIN_PACE`. */
 const MAX_SLOW = 1000;
 /** Characters a millisecond: a tenth of what a pattern usually does. */
@@ -86,12 +88,18 @@ function tooMuch(): CommandError {
   );
 }
 
-/** Do something that takes `characters`, and throw when patterns take too much of the command's time. */
-function timed<T>(characters: number, work: () => T): T {
+/**
+ * Match or compile, and throw when patterns take too much of the command's time.
+ * @param characters how far the work came in its text
+ * @param quick milliseconds that are no matter, however often
+ */
+function timed<T>(work: () => T, characters: (result: T) => number, quick = 0): T {
   const start = performance.now();
   const result = work();
-  spent.milliseconds += performance.now() - start;
-  spent.characters += characters;
+  const took = performance.now() - start;
+  if (took < quick) return result;
+  spent.milliseconds += took;
+  spent.characters += characters(result);
   const { milliseconds } = spent;
   if (milliseconds > MAX_SLOW && spent.characters / milliseconds < MIN_PACE) throw tooMuch();
   return result;
@@ -101,13 +109,13 @@ const compiled = new WeakMap<BSONRegExp, Pattern>();
 
 /**
  * Compile a regular expression.
- * @throws CommandError 51091 for a pattern that is none or that this store has no way to
- *   match in bounded time
+ * @throws CommandError 51091 for a pattern that is none, or that cannot be matched in bounded time; 51156 when the command
+ *   has spent all its time
  */
 export function compilePattern(regex: BSONRegExp): Pattern {
   let pattern = compiled.get(regex);
   if (!pattern) {
-    pattern = timed(regex.pattern.length, () => makePattern(regex));
+    pattern = timed(() => makePattern(regex), () => regex.pattern.length, QUICK_COMPILE);
     compiled.set(regex, pattern);
   }
   return pattern;
@@ -143,18 +151,25 @@ function program(engine: Re2, pattern: string, options: string): Pattern {
   if (options.includes("s")) flags |= engine.DOTALL;
   const made = engine.compile(pattern, flags);
   const size = made.programSize();
-  const bounded = <T>(text: string, work: () => T): T => {
+  const bounded = <T>(text: string, work: () => T, characters: (result: T) => number): T => {
     const steps = size * text.length;
     if (steps < UNTIMED_STEPS) return work();
     if (steps > MAX_STEPS) throw tooMuch();
-    return timed(text.length, work);
+    return timed(work, characters);
   };
   return {
-    test: (text) => bounded(text, () => made.test(text)),
+    test: (text) => bounded(text, () => made.test(text), () => text.length),
     *matchAll(text) {
       const matches = made.matchAll(text);
+      let at = 0;
+      // To find one match may need a look at all of the rest: so each is timed, and counts for its own length.
+      const advance = ({ done, value }: IteratorResult<RegExpMatchArray, void>) => {
+        const from = at;
+        at = done ? text.length : value.index! + value[0].length;
+        return at - from;
+      };
       for (;;) {
-        const next = bounded(text, () => matches.next());
+        const next = bounded(text, () => matches.next(), advance);
         if (next.done) return;
         yield next.value;
       }

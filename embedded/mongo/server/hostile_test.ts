@@ -1,6 +1,6 @@
 /** Input that is not a driver's: the connection may end, the store and everyone else may not. @module */
 import assert from "node:assert/strict";
-import { deserialize, serialize } from "bson";
+import { Binary, deserialize, serialize } from "bson";
 import { MongoClient } from "mongodb";
 import { startStore, type Store } from "../mod.ts";
 import { crc32c } from "./crc32c.ts";
@@ -217,6 +217,8 @@ Deno.test("random and damaged messages never end the store, nor another connecti
     { collMod: "c", validator: { $jsonSchema: { properties: { z: { bsonType: ["int"] } } } } },
     { find: "c", hint: { a: 1 }, min: { a: 1 }, max: { a: "x" }, showRecordId: true },
     { distinct: "c", key: "a", query: { a: { $type: "string" } }, collation: { locale: "en" } },
+    { find: "c", filter: { a: { $regex: "^(?!.*b)(a+)+[x-z]\\d?$", $options: "ix" } } },
+    { saslStart: 1, mechanism: "SCRAM-SHA-256", payload: new Binary(new Uint8Array(20)) },
     { aggregate: 1, pipeline: [{ $listLocalSessions: {} }, { $limit: 1 }], cursor: {} },
   ].map((doc) => message(command(doc)));
   const end = Date.now() + seconds * 1000;

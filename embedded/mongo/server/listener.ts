@@ -3,7 +3,7 @@
  * @module
  */
 import type { Services } from "../commands/context.ts";
-import { type Credentials, Login } from "./auth.ts";
+import type { Login } from "./auth.ts";
 import { close, serveConnection } from "./connection.ts";
 import type { Peer } from "./dispatch.ts";
 import { HeldBytes } from "./held_bytes.ts";
@@ -14,8 +14,8 @@ const ACCEPT_DELAY = 10;
 
 /** How connections are taken. */
 export interface ListenerOptions {
-  /** Of the one user; undefined: nobody has to log in. */
-  credentials: Credentials | undefined;
+  /** Makes the login of a connection from an address; undefined: nobody has to log in. */
+  login: ((delays: LoginDelays, address: string) => Login) | undefined;
   /** Most connections at a time. */
   maxConnections: number;
   /** Milliseconds that a client has to send its first command. */
@@ -69,13 +69,13 @@ export class Listener {
   }
 
   #serve(conn: Deno.TcpConn, id: number, services: Services): void {
-    const { credentials, maxConnections, handshakeTimeout } = this.options;
+    const { maxConnections, handshakeTimeout } = this.options;
     if (this.#open.size >= maxConnections && !this.#makeRoom()) return conn.close();
     try {
       conn.setNoDelay(true);
     } catch { /* it was reset before it was served */ }
     const { hostname, port } = conn.remoteAddr;
-    const login = credentials && new Login(credentials, this.#delays, hostname);
+    const login = this.options.login?.(this.#delays, hostname);
     const peer: Peer = { id, client: `${hostname}:${port}`, login, greeted: false };
     const timer = setTimeout(() => peer.greeted || close(conn), handshakeTimeout);
     const served = serveConnection(conn, services, peer, this.#held);

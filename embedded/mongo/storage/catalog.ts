@@ -39,10 +39,18 @@ export class Catalog {
       this.engine.close();
       throw new Error(`Cannot open the store's file ${file}: its format ${version} is newer`);
     }
-    this.engine.define(SCHEMA);
-    this.engine.define(`PRAGMA user_version = ${FORMAT}`);
-    this.engine.flush();
-    this.#load();
+    try {
+      if (version < FORMAT) {
+        this.engine.define(`${SCHEMA}; PRAGMA user_version = ${FORMAT}`);
+        this.engine.flush();
+      }
+      this.#load();
+    } catch (error) {
+      this.engine.close();
+      throw new Error(`Cannot open the store's file ${file}: ${(error as Error).message}`, {
+        cause: error,
+      });
+    }
   }
 
   /** Read everything; also after a rollback, when what is in memory may never have reached the file. */

@@ -3,6 +3,7 @@
  * @module
  */
 import { DatabaseSync } from "node:sqlite";
+import { makePrivate } from "../../private_files.ts";
 
 /**
  * Open a database for this process alone.
@@ -10,9 +11,10 @@ import { DatabaseSync } from "node:sqlite";
  * @throws Error when it cannot be opened, or another process has it open
  */
 export function openDatabase(file: string | undefined): DatabaseSync {
+  let db: DatabaseSync | undefined;
   try {
-    if (file !== undefined) ownFiles(file);
-    const db = new DatabaseSync(file ?? ":memory:");
+    if (file !== undefined) makePrivate(file);
+    db = new DatabaseSync(file ?? ":memory:");
     // Exclusive: two stores on one file would not see each other's catalog; it also spares the shared-memory file.
     db.exec("PRAGMA locking_mode = EXCLUSIVE");
     // Possible before anything is written only. A file of an earlier version must be rewritten (`VACUUM`) to have it, for
@@ -28,6 +30,7 @@ export function openDatabase(file: string | undefined): DatabaseSync {
     db.exec("BEGIN IMMEDIATE; COMMIT");
     return db;
   } catch (error) {
+    db?.close();
     const why = (error as Error).message;
     throw new Error(
       `Cannot open the store's file ${file}: ${
@@ -35,19 +38,6 @@ export function openDatabase(file: string | undefined): DatabaseSync {
       }`,
       { cause: error },
     );
-  }
-}
-
-/** The data is its owner's only, whatever the umask. SQLite gives the journal the rights of the file. */
-function ownFiles(file: string): void {
-  Deno.openSync(file, { create: true, write: true, mode: 0o600 }).close();
-  if (Deno.build.os === "windows") return;
-  for (const name of [file, `${file}-wal`, `${file}-shm`]) {
-    try {
-      Deno.chmodSync(name, 0o600);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
   }
 }
 

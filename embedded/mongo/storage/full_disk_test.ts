@@ -184,3 +184,15 @@ Deno.test({
       assert.deepEqual(await state(now), [2, ["c"], 20]);
     }),
 });
+
+Deno.test({
+  name: "a store on a full disk does not start, and says why",
+  ignore,
+  async fn() {
+    await using disk = await smallDisk(MIB);
+    await Deno.writeFile(`${disk.path}/filler`, new Uint8Array(MIB - 4096));
+    await assert.rejects(startStore({ port: 0, file: `${disk.path}/store.sqlite` }), {
+      message: /^Cannot open the store's file .*disk is full/,
+    });
+  },
+});

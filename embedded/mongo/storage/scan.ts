@@ -73,12 +73,9 @@ export function* rows(
   }
 }
 
-interface Position {
-  rid: number;
+interface KeyedRow extends Row {
   key: Uint8Array;
 }
-
-type KeyedRow = Row & Position;
 
 function* intervalRows(
   collection: Collection,
@@ -90,17 +87,16 @@ function* intervalRows(
   const high = interval.high ?? TOP;
   const read = statements(collection, plan);
   let limit = FIRST_CHUNK;
-  let last: Position | undefined;
+  let last: KeyedRow | undefined;
   for (;;) {
     const chunk = last ? read.next(last, low, high, limit) : read.first(low, high, limit);
     const count = chunk.length;
     if (stats) stats.ahead = chunk;
     let bytes = 0;
     for (let i = 0; i < chunk.length; i++) {
-      const row = chunk[i]!;
-      bytes += row.doc.length;
-      last = { rid: row.rid, key: row.key };
-      yield row;
+      last = chunk[i]!;
+      bytes += last.doc.length;
+      yield last;
     }
     const rested = chunk.length < count;
     if (count < limit && !rested) return;
@@ -123,7 +119,7 @@ function statements(collection: Collection, plan: Plan) {
     const start = down ? Number.MAX_SAFE_INTEGER : -1;
     return {
       first: (_low: Uint8Array, _high: Uint8Array, limit: number) => all(sql, start, limit),
-      next: (last: Position, _low: Uint8Array, _high: Uint8Array, limit: number) =>
+      next: (last: KeyedRow, _low: Uint8Array, _high: Uint8Array, limit: number) =>
         all(sql, last.rid, limit),
     };
   }
@@ -133,7 +129,7 @@ function statements(collection: Collection, plan: Plan) {
     return {
       first: (low: Uint8Array, high: Uint8Array, limit: number) =>
         all(`${select} k >= ? AND k < ? ${tail}`, low, high, limit),
-      next: (last: Position, low: Uint8Array, high: Uint8Array, limit: number) =>
+      next: (last: KeyedRow, low: Uint8Array, high: Uint8Array, limit: number) =>
         down
           ? all(`${select} k < ? AND k >= ? ${tail}`, last.key, low, limit)
           : all(`${select} k > ? AND k < ? ${tail}`, last.key, high, limit),
@@ -147,7 +143,7 @@ function statements(collection: Collection, plan: Plan) {
   return {
     first: (low: Uint8Array, high: Uint8Array, limit: number) =>
       all(`${select} i.key >= ? AND i.key < ? ${tail}`, low, high, limit),
-    next: (last: Position, low: Uint8Array, high: Uint8Array, limit: number) =>
+    next: (last: KeyedRow, low: Uint8Array, high: Uint8Array, limit: number) =>
       down
         ? all(
           `${select} (i.key, i.rid) < (?, ?) AND i.key >= ? ${tail}`,

@@ -12,16 +12,29 @@ const WINDOW = 5;
 /** Milliseconds without a sample until the connection is taken for dead, though nobody has closed it. */
 const SILENCE = 10_000;
 
+/** Seconds that the failures per minute look back. */
+const MINUTE = 60;
+
 const count = new Intl.NumberFormat("en");
 const tick = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 const time = new Intl.DateTimeFormat("en", { timeStyle: "medium", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat("en", { day: "numeric", month: "short", year: "numeric" });
 const minute = new Intl.DateTimeFormat("en", { timeStyle: "short", hourCycle: "h23" });
+const small = new Intl.NumberFormat("en", { maximumSignificantDigits: 2 });
+const large = new Intl.NumberFormat("en", {
+  minimumSignificantDigits: 3,
+  maximumSignificantDigits: 3,
+});
+/** Three digits tell enough: 0.0041, 0.35, 3.49, 34.9, 1,234. */
+const measure = (value) => (value < 1 ? small : value < 1000 ? large : count).format(value);
 const wholeSteps = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((step) => [step, 2 * step, 5 * step]);
 
 /** What is plotted, oldest first: a time and the value of each curve. */
 let points = [];
-/** The last samples, unbroken. */
+/** The last samples, unbroken: as many as a minute has. */
 let recent = [];
+/** Which of the last minutes the latencies are of, or `all`. */
+let minutes = "5";
 
 function add(sample) {
   // The clock may have been set back.
@@ -34,29 +47,46 @@ function add(sample) {
     points.push({ time: last.time + 1 });
     recent = [];
   }
-  if (recent.push(sample) > WINDOW + 1) recent.shift();
+  if (recent.push(sample) > MINUTE + 1) recent.shift();
   points.push(pointOf(sample));
   if (points.length > KEPT) points.shift();
 }
 
 function pointOf(sample) {
-  const [first] = recent;
-  const { tasks, createdToStarted, startedToFinished } = sample;
+  const first = recent.at(-1 - WINDOW) ?? recent[0];
   const rate = (number) => {
     if (first === sample) return null;
     return Math.max(0, (number(sample) - number(first)) / (sample.time - first.time));
   };
+  const { tasks, createdToStarted, startedToFinished, lastMinutes } = sample;
   return {
     time: sample.time,
     objectRate: rate(({ objects }) => objects),
     createdRate: rate(({ tasks }) => tasks.created),
     finishedRate: rate(({ tasks }) => tasks.finished),
+    waiting: tasks.waiting,
     inProgress: tasks.inProgress,
-    waitP50: tasks.started ? createdToStarted.p50 : null,
-    waitP95: tasks.started ? createdToStarted.p95 : null,
-    workP50: tasks.finished ? startedToFinished.p50 : null,
-    workP95: tasks.finished ? startedToFinished.p95 : null,
+    failureRate: Math.max(0, tasks.failed - recent[0].tasks.failed),
+    times: {
+      ...lastMinutes,
+      all: {
+        createdToStarted: tasks.started ? createdToStarted : undefined,
+        startedToFinished: tasks.finished ? startedToFinished : undefined,
+      },
+    },
   };
+}
+
+/** The value of a curve at a point. */
+function valueAt({ times, ...point }, name) {
+  const { createdToStarted: wait, startedToFinished: work } = times?.[minutes] ?? {};
+  const latencies = {
+    waitP50: wait?.p50,
+    waitP95: wait?.p95,
+    workP50: work?.p50,
+    workP95: work?.p95,
+  };
+  return point[name] ?? latencies[name] ?? null;
 }
 
 function showNumbers({ objects, tasks }) {
@@ -65,6 +95,53 @@ function showNumbers({ objects, tasks }) {
     shown.textContent = count.format(number);
     if (name === "failed") shown.classList.toggle("bad", number > 0);
   }
+}
+
+/** What stands in a row of each table. */
+const rows = {
+  processors: ({ name, inProgress, finished, failed, lastSeen }) => [
+    name,
+    count.format(inProgress),
+    count.format(finished),
+    count.format(failed),
+    moment(lastSeen),
+  ],
+  failures: ({ time, reason, attempts, processor, task }) => [
+    moment(time),
+    reason || "–",
+    attempts === null ? "–" : count.format(attempts),
+    processor ?? "–",
+    task,
+  ],
+};
+
+/** The time of today, the date of another day. */
+function moment(milliseconds) {
+  const today = new Date(milliseconds).toDateString() === new Date().toDateString();
+  return (today ? time : day).format(milliseconds);
+}
+
+function showDetails(details) {
+  for (const [name, cells] of Object.entries(rows)) {
+    const body = document.querySelector(`[data-table=${name}]`);
+    const headings = [...body.closest("table").querySelectorAll("th")];
+    body.replaceChildren(...details[name].map((row) => {
+      const line = document.createElement("tr");
+      line.append(
+        ...cells(row).map((text, column) => {
+          const cell = document.createElement("td");
+          cell.className = headings[column].className;
+          cell.textContent = cell.title = text;
+          return cell;
+        }),
+      );
+      return line;
+    }));
+  }
+  const broker = document.querySelector("#broker");
+  broker.hidden = details.broker === "connected";
+  const text = broker.hidden ? "" : `The broker is away: ${details.broker}`;
+  if (broker.textContent !== text) broker.textContent = text;
 }
 
 const colour = (element, name) => getComputedStyle(element).getPropertyValue(name);
@@ -77,12 +154,8 @@ function makePlot(section) {
     element,
     value: element.querySelector("dd"),
   }));
-  const { least, digits } = target.dataset;
-  const whole = digits === "0";
-  const number = new Intl.NumberFormat("en", {
-    minimumFractionDigits: digits,
-    maximumFractionDigits: digits,
-  });
+  const { least, whole } = target.dataset;
+  const number = whole === undefined ? measure : count.format;
   const axis = {
     stroke: () => colour(section, "--quiet"),
     grid: { stroke: () => colour(section, "--rule"), width: 1 },
@@ -116,7 +189,7 @@ function makePlot(section) {
         {
           ...axis,
           values: (_, values) => values.map(tick.format),
-          ...whole && { incrs: wholeSteps },
+          ...whole !== undefined && { incrs: wholeSteps },
         },
       ],
       legend: { show: false },
@@ -129,26 +202,35 @@ function makePlot(section) {
   /** The values under the cursor, without one the last. */
   function showValues({ cursor }) {
     const point = points[cursor.idx ?? points.length - 1] ?? {};
-    section.querySelector(".time").textContent = point.time ? time.format(point.time * 1000) : "";
+    document.querySelector("#time").textContent = point.time ? time.format(point.time * 1000) : "";
     for (const { name, value } of curves) {
-      value.textContent = point[name] == null ? "–" : number.format(point[name]);
+      const shown = valueAt(point, name);
+      value.textContent = shown === null ? "–" : number(shown);
     }
   }
   new ResizeObserver(() => plot.setSize(size())).observe(target);
   return {
     show() {
-      const column = (name) => points.map((point) => point[name] ?? null);
-      plot.setData([column("time"), ...curves.map(({ name }) => column(name))]);
+      const column = (name) => points.map((point) => valueAt(point, name));
+      plot.setData([points.map(({ time }) => time), ...curves.map(({ name }) => column(name))]);
       showValues(plot);
     },
     recolour: () => plot.redraw(false),
   };
 }
 
-const plots = [...document.querySelectorAll("section")].map(makePlot);
+const plots = [...document.querySelectorAll(".plotted")].map(makePlot);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   for (const plot of plots) plot.recolour();
 });
+
+for (const choice of document.querySelectorAll("[name=window]")) {
+  if (choice.checked) minutes = choice.value; // a browser keeps it when the page is loaded again
+  choice.addEventListener("change", () => {
+    minutes = choice.value;
+    for (const plot of plots) plot.show();
+  });
+}
 
 let source;
 let silence;
@@ -162,6 +244,7 @@ function connect() {
     show(JSON.parse(data));
   });
   source.addEventListener("sample", ({ data }) => show([JSON.parse(data)]));
+  source.addEventListener("details", ({ data }) => showDetails(JSON.parse(data)));
   source.addEventListener("error", lost);
   listen();
 }
@@ -185,8 +268,8 @@ function show(samples) {
 
 function lost() {
   const last = points.at(-1);
-  const since = last ? `. The numbers are of ${time.format(last.time * 1000)}` : "";
-  setConnection("lost", `Not connected, trying again${since}`);
+  const since = last ? ` since ${time.format(last.time * 1000)}` : "";
+  setConnection("lost", `Not connected${since}, trying again`);
 }
 
 function setConnection(state, text) {

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { startEmbedded } from "@event-sink/embedded";
-import { connectProbe, eventually, startTool, unique } from "../../../lib/testing.ts";
+import { connectProbe, eventually, layCable, startTool, unique } from "../../../lib/testing.ts";
 import { createEvent, type Event, messageOf } from "../../event.ts";
 import { installed, openPage } from "../../testing/browser.ts";
 import type { Sample } from "../api.ts";
@@ -17,6 +17,7 @@ async function setup() {
   // A broker of its own, whatever AMQP_URL says: the page shows all that comes through `ebs`, other tests' events too.
   const { amqpUrl } = stack.use(await startEmbedded());
   const { channel } = stack.use(await connectProbe(amqpUrl));
+  const cable = stack.use(layCable(amqpUrl));
   await declare(channel);
   const directory = await Deno.makeTempDir({ prefix: "event-sink-page-" });
   stack.defer(() => Deno.remove(directory, { recursive: true }));
@@ -25,7 +26,7 @@ async function setup() {
   const tools = stack.use(new AsyncDisposableStack());
   async function startStatistics(port: string) {
     const args = ["--port", port, "--database", `${directory}/stats.db`];
-    const tool = tools.use(startTool("pipeline", "statistics", args, { AMQP_URL: amqpUrl }));
+    const tool = tools.use(startTool("pipeline", "statistics", args, { AMQP_URL: cable.url }));
     const [, url] = await tool.seen(/The page is at (\S+)/);
     return { ...tool, url: url! };
   }
@@ -34,6 +35,7 @@ async function setup() {
   return {
     statistics,
     page,
+    cable,
     restart: () => startStatistics(new URL(statistics.url).port),
     publish(events: Event[]) {
       for (const event of events) {
@@ -47,17 +49,22 @@ async function setup() {
       await eventually(async () => assert.equal(await page.connection(), "Live"));
     },
     /** Waits until the page shows the numbers of the statistics, which are these. */
-    async shows(objects: number, tasks: Record<string, number>) {
+    async shows(objects: number, given: Record<string, number>) {
+      const tasks: Record<string, number> = {
+        ...given,
+        waiting: given.created! - given.started!,
+      };
       await eventually(async () => {
         const numbers = await (await fetch(`${statistics.url}/api/statistics`)).json();
         assert.deepEqual({ objects: numbers.objects, tasks: numbers.tasks }, { objects, tasks });
         assert.deepEqual(await page.numbers(), {
           Objects: `${objects}`,
           "Tasks created": `${tasks.created}`,
+          "Tasks waiting": `${tasks.waiting}`,
           "Tasks started": `${tasks.started}`,
+          "Tasks in progress": `${tasks.inProgress}`,
           "Tasks finished": `${tasks.finished}`,
           "Tasks failed": `${tasks.failed}`,
-          "Tasks in progress": `${tasks.inProgress}`,
         });
       });
     },
@@ -78,7 +85,7 @@ function eventsOf(tasks: { created: number; started: number; finished: number; f
   ];
   for (let number = 0; number < tasks.created; number++) {
     const task = { id: `${object.id}.${number}`, object };
-    const data = { task, processor: "test", attempt: 1, spent: 1 };
+    const data = { task, processor: "test", attempt: 1, spent: 1, reason: "<b>out of order</b>" };
     const about = (id: string) => ({ id: `${task.id}.${id}`, source: "/test", data });
     events.push(ago(5, createEvent("TASK_CREATED", { id: task.id, source: "/test", data: task })));
     if (number >= tasks.started) continue;
@@ -115,8 +122,13 @@ pageTest("the page shows the numbers and plots them, live, without an error", as
   });
   const values = await page.values();
   assert.equal(values.inProgress, "3");
-  for (const name of ["waitP50", "waitP95"]) assert.equal(values[name], "2.000");
-  for (const name of ["workP50", "workP95"]) assert.equal(values[name], "1.000");
+  assert.equal(values.waiting, "2");
+  const [processor] = await page.table("processors");
+  assert.deepEqual(processor!.slice(0, 4), ["test", "3", "3", "1"]);
+  const [failure] = await page.table("failures");
+  assert.deepEqual(failure!.slice(1, 4), ["<b>out of order</b>", "1", "test"]);
+  for (const name of ["waitP50", "waitP95"]) assert.equal(values[name], "2.00");
+  for (const name of ["workP50", "workP95"]) assert.equal(values[name], "1.00");
 
   test.publish(eventsOf({ created: 1, started: 1, finished: 1, failed: 0 }));
   await test.shows(2, { created: 10, started: 8, finished: 4, failed: 1, inProgress: 3 });
@@ -134,7 +146,7 @@ pageTest("the page says when it is not connected, and connects again by itself",
   await test.shows(1, { created: 3, started: 3, finished: 3, failed: 0, inProgress: 0 });
   await page.evaluate("globalThis.loadedOnce = true");
 
-  const lost = /^Not connected, trying again\. The numbers are of \d\d:\d\d:\d\d$/;
+  const lost = /^Not connected since \d\d:\d\d:\d\d, trying again$/;
   test.statistics.kill("SIGKILL");
   // Much sooner than it would notice a connection that nobody closes.
   await eventually(async () => assert.match(await page.connection(), lost), 5000);
@@ -164,21 +176,25 @@ pageTest("the page fits a phone and follows the colour scheme", async () => {
   await page.send("Page.navigate", { url: test.statistics.url });
   await page.pretend(samplesAt([...Array(120).keys()], 9_876_543));
   await eventually(async () => assert.equal((await page.numbers()).Objects, "9,876,662"));
-  for (const width of [1280, 360, 320]) {
+  for (const width of [1280, 390, 320]) {
     await page.send("Emulation.setDeviceMetricsOverride", {
       width,
-      height: 640,
+      height: 800,
       deviceScaleFactor: 2,
       mobile: width < 1000,
     });
     await eventually(async () => {
-      const { page: needed, plots } = await page.evaluate<{ page: number; plots: number[] }>(`({
+      const { page: needed, height, plots } = await page.evaluate<
+        { page: number; height: number; plots: number[] }
+      >(`({
       page: document.documentElement.scrollWidth,
+      height: document.documentElement.scrollHeight,
       plots: [...document.querySelectorAll("canvas")].map((canvas) =>
         Math.abs(canvas.clientWidth - canvas.closest("section").clientWidth)),
     })`);
       assert(needed <= width, `${needed} of ${width} px`);
-      assert.deepEqual(plots, [0, 0, 0]);
+      if (width === 1280) assert(height <= 800, `${height} px high`);
+      assert.deepEqual(plots, [0, 0, 0, 0]);
     });
   }
   const light = await page.background();
@@ -205,7 +221,7 @@ pageTest("the page bears no samples, missing samples and a clock set back", asyn
   await page.pretend(samplesAt(seconds.filter((second) => second < 20 || second > 40)));
   await eventually(async () => assert.equal((await page.drawn()).inProgress, 2));
   const { objectRate, createdRate, finishedRate } = await page.values();
-  assert.deepEqual([objectRate, createdRate, finishedRate], ["1.0", "3.0", "2.0"]);
+  assert.deepEqual([objectRate, createdRate, finishedRate], ["1.00", "3.00", "2.00"]);
   await page.pretend(samplesAt([...seconds, 30]));
   await eventually(async () => assert.equal((await page.drawn()).inProgress, 1));
   assert.equal((await page.values()).objectRate, "–"); // of how much time?
@@ -215,6 +231,10 @@ pageTest("the page bears no samples, missing samples and a clock set back", asyn
 /** Samples of the seconds given; their rates differ, so that no curve hides another. */
 function samplesAt(seconds: number[], start = 100): Sample[] {
   const durations = { mean: 1, p50: 1, p95: 2, max: 3 };
+  const times = {
+    createdToStarted: durations,
+    startedToFinished: { ...durations, p50: 0.5, p95: 1.5 },
+  };
   return seconds.map((second) => {
     const [objects, created, finished] = [1, 3, 2].map((rate) => start + rate * second) as [
       number,
@@ -224,9 +244,39 @@ function samplesAt(seconds: number[], start = 100): Sample[] {
     return {
       time: 1_800_000_000 + second,
       objects,
-      tasks: { created, started: created, finished, failed: start, inProgress: 5 },
-      createdToStarted: durations,
-      startedToFinished: { ...durations, p50: 0.5, p95: 1.5 },
+      tasks: { created, waiting: 9, started: created, inProgress: 5, finished, failed: start },
+      ...times,
+      lastMinutes: { 1: {}, 5: times, 60: times },
     };
   });
 }
+
+pageTest("the latencies are of the minutes that are chosen", async () => {
+  await using test = await setup();
+  const { page } = test;
+  await page.hold();
+  await page.send("Page.navigate", { url: test.statistics.url });
+  await page.pretend(samplesAt([...Array(60).keys()]));
+  await eventually(async () => assert.equal((await page.values()).workP95, "1.50"));
+  const choose = (value: string) =>
+    page.evaluate(`document.querySelector("[name=window][value='${value}']").click()`);
+  await choose("1");
+  assert.equal((await page.values()).workP95, "–");
+  await choose("all");
+  assert.equal((await page.values()).workP95, "1.50");
+  assert.deepEqual(page.problems, []);
+});
+
+pageTest("the page says that the broker is away, and that it is back", async () => {
+  await using test = await setup();
+  const { page } = test;
+  const broker = () => page.evaluate<string>(`document.querySelector("#broker").innerText`);
+  await test.open();
+  assert.equal(await broker(), "");
+  test.cable.cut("down");
+  await eventually(async () => assert.match(await broker(), /^The broker is away: /));
+  const { broker: trouble } = await (await fetch(`${test.statistics.url}/api/statistics`)).json();
+  assert.match(trouble, /^(Lost the connection|Cannot connect)/);
+  test.cable.plug();
+  await eventually(async () => assert.equal(await broker(), ""));
+});

@@ -1,0 +1,105 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+/**
+ * Keep products, and tell every change of them. While the broker is away the events wait in the database.
+ *
+ * Run: `deno task admin`, then open http://127.0.0.1:8010.
+ * @module
+ */
+import {
+  aborted,
+  amqpUrlFlag,
+  BadMessage,
+  connectBroker,
+  consume,
+  deadLetterQueue,
+  type Log,
+  pause,
+  runTool,
+  textFlag,
+} from "@event-sink/lib";
+import { adminApi } from "./admin/api.ts";
+import { type AdminStore, openAdminStore } from "./admin/store.ts";
+import { feedbackOf, messageOf } from "./event.ts";
+import { createLive } from "./http/live.ts";
+import { httpFlags, serve } from "./http/serve.ts";
+import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
+import { publishOutbox } from "./storage/outbox.ts";
+import { patiently } from "./storage/sqlite.ts";
+
+await runTool(import.meta, {
+  about: "Keep products, and tell every change of them.",
+  notes: `Likes and requests come from ${feedbackQueue("<queue>")}. Dead-letter queue: ${
+    deadLetterQueue(feedbackQueue("<queue>"))
+  }, such as ${deadLetterQueue(feedbackQueue(queueFlag.default))}
+A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
+  flags: {
+    amqpUrl: amqpUrlFlag,
+    ...httpFlags(8010),
+    database: textFlag("SQLite file that keeps products and unpublished events", {
+      value: "FILE",
+      default: "admin.db",
+    }),
+    queue: queueFlag,
+  },
+}, async ({ flags, signal, fail, log, print }) => {
+  using store = openAdminStore(flags.database);
+  const live = createLive(signal);
+  const feedback = feedbackQueue(flags.queue);
+  const requested = new EventTarget();
+
+  async function work() {
+    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    const publishing = publishOutbox(broker, store.outbox, {
+      messageOf: (event) => messageOf(event, flags.queue),
+      declare: declaring(broker, flags.queue),
+      signal,
+      log,
+    });
+    const consuming = consume(broker, {
+      queue: feedback,
+      declare: declaring(broker, feedback),
+      prefetch: 20,
+      signal,
+    }, async (message) => {
+      const event = feedbackOf(message);
+      if (event.type === "products_requested") {
+        await patiently(store.tellEverything, { signal, log });
+        requested.dispatchEvent(new Event("requested"));
+        return;
+      }
+      const like = () => store.like(event.product, event.user);
+      const product = await patiently(like, { signal, log });
+      if (product === null) throw new BadMessage(`there was never a product ${event.product}`);
+      if (product) live.tell({ type: "product_liked", id: product.id });
+    });
+    for (const ending of [publishing, consuming]) ending.catch(fail);
+    await Promise.all([publishing, consuming]);
+  }
+  const working = [work(), tellOnRequest(store, requested, { signal, log })]
+    .map((ending) => ending.catch(fail));
+  await serve(adminApi(store, live, { ...flags, log }), {
+    ...flags,
+    signal,
+    listening: (url) => print(` [*] Listening on ${url}. To exit press CTRL+C`),
+  });
+  await Promise.all(working);
+});
+
+/** Tells everything when it is asked for, in the background: no faster than the broker takes it, so that the outbox stays small. */
+async function tellOnRequest(
+  store: AdminStore,
+  requested: EventTarget,
+  { signal, log }: { signal: AbortSignal; log: Log },
+) {
+  const stopped = aborted(signal);
+  while (!signal.aborted) {
+    if (store.outbox.size() > 1000) {
+      await pause(50, signal);
+      continue;
+    }
+    const next = new Promise((resolve) =>
+      requested.addEventListener("requested", resolve, { once: true })
+    );
+    if (!await patiently(store.tellSome, { signal, log })) await Promise.race([next, stopped]);
+  }
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1 --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-run --allow-read=. --allow-write
+/**
+ * Both services at work: starts them, and the embedded broker where AMQP_URL is not set, makes some products, and shows that both databases
+ * agree, whenever something changes, until Ctrl-C.
+ *
+ * Run: `deno task products`.
+ * @module
+ */
+import {
+  amqpUrlFlag,
+  numberFlag,
+  pause,
+  printable,
+  type Process,
+  runTool,
+  startDeno,
+  textFlag,
+} from "@event-sink/lib";
+import { resolve } from "node:path";
+import type { Product } from "./product.ts";
+
+/** Milliseconds between two readings of the products. */
+const INTERVAL = 200;
+/** Products that are shown at most. */
+const SHOWN = 20;
+
+const samples = [
+  { title: "A cup of tea", price: "2.40" },
+  { title: "Two scones", price: "3.95", description: "With clotted cream" },
+  { title: "A pot of honey", price: "6.00", description: "From the hill behind the house" },
+];
+
+const port = (name: string, initial: number) =>
+  numberFlag(`port of ${name}, 0 for any free one`, { default: initial, max: 65_535, whole: true });
+
+await runTool(import.meta, {
+  about: "Start both services, make some products, and show that both databases agree.",
+  flags: {
+    amqpUrl: { ...amqpUrlFlag, default: "" },
+    port: port("admin", 8010),
+    servicePort: port("service", 8011),
+    data: textFlag("directory for both databases and the embedded broker's state", {
+      value: "DIR",
+      default: ".data/products",
+    }),
+  },
+}, async ({ flags, print, signal, fail, log }) => {
+  await using stack = new AsyncDisposableStack();
+  await Deno.mkdir(flags.data, { recursive: true, mode: 0o700 });
+
+  /** Starts a task of deno.json. When it ends before we do, that is a failure. */
+  function start(task: string, args: string[], env: Record<string, string> = {}): Process {
+    const process = stack.use(startDeno(["task", "-q", task, ...args], {
+      cwd: new URL(task === "up" ? "../../" : "./", import.meta.url),
+      env,
+      onLine(line, stream) {
+        if (stream === "stderr" && !signal.aborted) log.info(line);
+      },
+    }));
+    process.ended.then((last) => fail(new Error(`Cannot go on: ${task} has ended: ${last}`)));
+    return process;
+  }
+
+  let { amqpUrl } = flags;
+  if (amqpUrl === "") {
+    const ports = ["--amqp-port", "0", "--mongo-port", "0"];
+    const up = start("up", [...ports, "--data", resolve(flags.data, "embedded")]);
+    amqpUrl = await up.line("AMQP_URL=");
+    await print(`export AMQP_URL=${amqpUrl}`);
+  }
+  async function service(name: string, port: number): Promise<string> {
+    const database = resolve(flags.data, `${name}.db`);
+    const args = ["--port", `${port}`, "--database", database];
+    const process = start(name, args, { AMQP_URL: amqpUrl });
+    return (await process.line(" [*] Listening on ")).replace(/\. To exit.*/, "");
+  }
+  const admin = await service("admin", flags.port);
+  const copy = await service("service", flags.servicePort);
+  await print(`Admin is at ${admin}, service at ${copy}: open both, side by side
+Or: curl -H 'content-type: application/json' -d '{"title":"Toast","price":"1.80"}' ${admin}/api/products/
+To exit press CTRL+C
+`);
+  if ((await list(admin, signal)).length === 0) {
+    for (const sample of samples) await create(admin, sample, signal);
+  }
+  let shown = "";
+  while (!signal.aborted) {
+    const [ours, theirs] = [await list(admin, signal), await list(copy, signal)];
+    const text = JSON.stringify(ours);
+    if (text !== shown && text === JSON.stringify(theirs)) {
+      await print(table(ours));
+      shown = text;
+    }
+    await pause(INTERVAL, signal);
+  }
+});
+
+async function list(url: string, signal: AbortSignal): Promise<Product[]> {
+  return await (await fetch(`${url}/api/products/`, { signal })).json();
+}
+
+async function create(url: string, product: unknown, signal: AbortSignal): Promise<void> {
+  const answer = await fetch(`${url}/api/products/`, {
+    method: "POST",
+    body: JSON.stringify(product),
+    headers: { "content-type": "application/json" },
+    signal,
+  });
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`Cannot make a product: ${answer.status}: ${text}`);
+}
+
+function table(products: Product[]): string {
+  const rows = products.slice(-SHOWN).map(({ id, title, price, likes }) =>
+    `${`${id}`.padStart(4)}  ${printable(title, 40).padEnd(40)} ${price.padStart(11)} ${
+      `${likes}`.padStart(6)
+    }`
+  );
+  const which = products.length > SHOWN ? `, the last ${SHOWN}` : "";
+  const head = `  id  ${"title".padEnd(40)} ${"price".padStart(11)}  likes`;
+  return `Both databases agree: ${products.length} products${which}\n${head}\n${rows.join("\n")}\n`;
+}

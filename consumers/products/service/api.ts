@@ -1,0 +1,58 @@
+/**
+ * Service's HTTP interface; openapi.json describes it.
+ * @module
+ */
+import type { Hono } from "hono";
+import asyncapi from "../asyncapi.json" with { type: "json" };
+import type { AppOptions } from "../http/app.ts";
+import { answerList, bodyOf, createApp, found, serveTexts } from "../http/app.ts";
+import type { Live } from "../http/live.ts";
+import { isObject, wholeNumber } from "../json.ts";
+import page from "../page/service.html" with { type: "text" };
+import script from "../page/service.js" with { type: "text" };
+import shared from "../page/shared.js" with { type: "text" };
+import style from "../page/page.css" with { type: "text" };
+import { ValidationError } from "../validation.ts";
+import openapi from "./openapi.json" with { type: "json" };
+import type { ServiceStore } from "./store.ts";
+
+/** Returns the application. */
+export function serviceApi(store: ServiceStore, live: Live, options: AppOptions): Hono {
+  const app = createApp(options);
+  app.get("/api/products", (context) => answerList(context, store.list));
+  app.get("/api/products/live", () => live.answer());
+  app.get(
+    "/api/products/:id",
+    (context) => context.json(found(context.req.param("id"), store.get)),
+  );
+  app.post("/api/products/:id/like", async (context) => {
+    const { id } = found(context.req.param("id"), store.get);
+    const user_id = userIn(await bodyOf(context));
+    if (!store.like(id, user_id)) {
+      throw new ValidationError({ user_id: ["This user likes this product already."] });
+    }
+    return context.json({ id, user_id }, 201);
+  });
+  app.get("/health", (context) => context.json({ status: "ok", unpublished: store.outbox.size() }));
+  app.get("/openapi.json", (context) => context.json(openapi));
+  app.get("/asyncapi.json", (context) => context.json(asyncapi));
+  serveTexts(app, {
+    "/": ["text/html; charset=utf-8", page],
+    "/page.css": ["text/css; charset=utf-8", style],
+    "/shared.js": ["text/javascript; charset=utf-8", shared],
+    "/page.js": ["text/javascript; charset=utf-8", script],
+  });
+  return app;
+}
+
+function userIn(body: unknown): number {
+  const value = isObject(body) ? body.user_id : undefined;
+  const user = wholeNumber(value);
+  if (user !== undefined) return user;
+  const message = value === undefined
+    ? "This field is required."
+    : value === null
+    ? "This field may not be null."
+    : "A valid integer is required.";
+  throw new ValidationError({ user_id: [message] });
+}
