@@ -11,18 +11,28 @@ import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
-import { numberFlag, textFlag } from "./flags.ts";
+import { type Flag, numberFlag, textFlag } from "./flags.ts";
 import { guard } from "./guard.ts";
 import type { Log } from "./log.ts";
 import { printable } from "./text.ts";
 import { pause } from "./wait.ts";
+
+/** The flags of every tool that serves HTTP. */
+export type HttpFlags = {
+  /** Address to listen on. */
+  host: Flag<string>;
+  /** Port to listen on. */
+  port: Flag<number>;
+  /** Further host names, separated by commas. */
+  allowedHost: Flag<string>;
+};
 
 /**
  * The flags `--host`, `--port` and `--allowed-host`.
  *
  * @param port the default port
  */
-export function httpFlags(port: number) {
+export function httpFlags(port: number): HttpFlags {
   return {
     host: textFlag("address to listen on; 0.0.0.0 for all", {
       value: "ADDRESS",
