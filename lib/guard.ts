@@ -22,18 +22,20 @@ export interface Names {
  *   (https://www.w3.org/TR/fetch-metadata/). Following a link to this server stays possible.
  *
  * Programs other than browsers send neither header.
+ *
+ * @param key under which the JSON of a refusal says why (`error`)
  */
-export function guard(names: Names): MiddlewareHandler {
+export function guard(names: Names, key = "error"): MiddlewareHandler {
   return async (context, next) => {
     const { host, hostname } = new URL(context.req.url);
     if (!isKnown(hostname.replace(/\.$/, ""), names)) {
       const name = printable(hostname, 100);
       const error =
         `this server does not answer to the name '${name}'; to permit it: --allowed-host ${name}`;
-      return context.json({ error }, 421);
+      return context.json({ [key]: error }, 421);
     }
     if (isFromAnotherOrigin(context, host)) {
-      return context.json({ error: "requests of pages of another origin are refused" }, 403);
+      return context.json({ [key]: "requests of pages of another origin are refused" }, 403);
     }
     await next();
   };

@@ -12,10 +12,12 @@ import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { type Flag, numberFlag, textFlag } from "./flags.ts";
-import { guard } from "./guard.ts";
+import { guard, type Names } from "./guard.ts";
 import type { Log } from "./log.ts";
 import { printable } from "./text.ts";
 import { pause } from "./wait.ts";
+
+export { guard, type Names };
 
 /** The flags of every tool that serves HTTP. */
 export type HttpFlags = {

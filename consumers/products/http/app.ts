@@ -2,6 +2,7 @@
  * What both HTTP interfaces share. Errors are JSON in the form of Django REST framework: `{ "detail": "..." }`, or messages by field.
  * @module
  */
+import { guard } from "@event-sink/lib/http";
 import { type Log, printable } from "@event-sink/lib";
 import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
@@ -11,7 +12,6 @@ import { secureHeaders } from "hono/secure-headers";
 import { parseJson, wholeNumber } from "../json.ts";
 import { LIST_LIMIT, type Page } from "../product.ts";
 import { ValidationError } from "../validation.ts";
-import { guard } from "./guard.ts";
 
 /** Largest body, in bytes. It is small because every event carries its product. */
 const BODY_LIMIT = 65_536;
@@ -44,7 +44,7 @@ export function createApp({ host, allowedHost, log }: AppOptions): Hono {
   const app = new Hono({ strict: false });
   app.use(security);
   const allowedHosts = allowedHost.toLowerCase().split(",").map((name) => name.trim());
-  app.use(guard({ host: host.toLowerCase(), allowedHosts }));
+  app.use(guard({ host: host.toLowerCase(), allowedHosts }, "detail"));
   app.use(methodNotAllowed({
     app,
     onMethodNotAllowed: (context, methods) =>
