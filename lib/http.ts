@@ -5,7 +5,7 @@
  * descriptors run out.
  * @module
  */
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
@@ -111,8 +111,12 @@ async function setLength(response: Response): Promise<void> {
   response.headers.set("content-length", `${body.byteLength}`);
 }
 
-/** Connections at the same time; further ones are closed at once. Commonly a process may have 1024 open files. */
-const MOST_CONNECTIONS = 500;
+/**
+ * Connections at the same time above which requests are answered with 503, and above which further ones are closed at once. Commonly a
+ * process may have 1024 open files.
+ */
+const BUSY_CONNECTIONS = 500;
+const MOST_CONNECTIONS = 800;
 /** Milliseconds that requests which have begun have to end when the tool is stopped. */
 const FINISH_LIMIT = 1000;
 /** Milliseconds between two checks that connections are accepted, and that one may take. */
@@ -145,17 +149,20 @@ export async function serve(
   app: Hono,
   { host, port, signal, log, listening, receiveLimit = 30_000 }: ServeOptions,
 ): Promise<void> {
+  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false, hostname: host });
+  let open = 0;
   const server = createServer(
     {
       headersTimeout: receiveLimit,
       requestTimeout: receiveLimit,
       connectionsCheckingInterval: Math.min(receiveLimit, 1000),
     },
-    getRequestListener(app.fetch, {
-      overrideGlobalObjects: false,
-      hostname: host,
-    }),
+    (request, response) => open > BUSY_CONNECTIONS ? refuse(response) : answer(request, response),
   );
+  server.on("connection", (socket) => {
+    open++;
+    socket.once("close", () => open--);
+  });
   server.maxConnections = MOST_CONNECTIONS;
   const address = await listen(server, host, port);
   const name = host.includes(":") ? `[${host}]` : host;
@@ -181,6 +188,11 @@ async function listen(server: Server, host: string, port: number): Promise<Addre
     server.off("error", reject);
   }
   return server.address() as AddressInfo;
+}
+
+function refuse(response: ServerResponse): void {
+  const headers = { "content-type": "application/json", "retry-after": "1", connection: "close" };
+  response.writeHead(503, headers).end('{"error":"too many connections; try again later"}');
 }
 
 function close(server: Server): Promise<void> {

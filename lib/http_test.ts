@@ -69,6 +69,26 @@ Deno.test("serve() times out connections whose headers or body do not come", asy
   assert.deepEqual(server.lines, []);
 });
 
+Deno.test("serve() answers 503 while too many connections are open, and serves again afterwards", async () => {
+  await using server = await setup();
+  const idle: Deno.Conn[] = [];
+  for (let number = 0; number < 501; number++) {
+    idle.push(await Deno.connect({ hostname: "127.0.0.1", port: server.port }));
+  }
+  await eventually(async () => {
+    const response = await server.fetch("/thing", { headers: { connection: "close" } });
+    assert.deepEqual(await response.json(), { error: "too many connections; try again later" });
+    assert.equal(response.status, 503);
+    assert.equal(response.headers.get("retry-after"), "1");
+  });
+  for (const each of idle) each.close();
+  await eventually(async () => {
+    const response = await server.fetch("/thing");
+    await response.body?.cancel();
+    assert.equal(response.status, 200);
+  });
+});
+
 Deno.test("serve() ends although a body never does", async () => {
   await using server = await setup();
   const never = new ReadableStream({
