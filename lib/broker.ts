@@ -7,6 +7,7 @@
  */
 import type { Channel, ConfirmChannel } from "amqplib";
 import { connect, type Connection, type ConnectionOptions } from "./connection.ts";
+import { createDeclarer, type QueueType } from "./declare.ts";
 import { createLog, type Log } from "./log.ts";
 import { nameOf } from "./url.ts";
 
@@ -34,6 +35,8 @@ export interface Broker extends AsyncDisposable {
 export interface ConnectOptions {
   /** AMQP URL; its query parameters are amqplib's (`heartbeat`, `frameMax`, ...). */
   url: string;
+  /** Type of the queues that are declared (the broker's default). */
+  queueType?: QueueType;
   /** Gives up connecting (never). */
   signal?: AbortSignal;
   /** Where to say what is being waited for (stderr). */
@@ -49,7 +52,8 @@ export interface ConnectOptions {
  * not answer within `timeout`
  */
 export async function connectBroker(options: ConnectOptions): Promise<Broker> {
-  const { url, log = createLog(), timeout } = options;
+  const { url, queueType, log = createLog(), timeout } = options;
+  const declaring = createDeclarer(log, queueType);
   const closing = new AbortController();
   const signal = AbortSignal.any([closing.signal, ...options.signal ? [options.signal] : []]);
   const common: ConnectionOptions = { url, log, signal, down: new Set() };
@@ -83,8 +87,9 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
     get failure() {
       return refused ?? connections.find(({ failure }) => failure)?.failure;
     },
-    createChannel: async () => (await (consuming ??= take())).createChannel(),
-    createConfirmChannel: async () => (await (publishing ??= take())).createConfirmChannel(),
+    createChannel: async () => declaring(await (await (consuming ??= take())).createChannel()),
+    createConfirmChannel: async () =>
+      declaring(await (await (publishing ??= take())).createConfirmChannel()),
     async [Symbol.asyncDispose]() {
       closing.abort();
       await Promise.all(connections.map((connection) => connection.close()));

@@ -7,7 +7,7 @@ import type { Broker, Channel } from "./broker.ts";
 import { isRefusal, keepChannel } from "./channel.ts";
 import { CLOSE_LIMIT } from "./connection.ts";
 import { createHand, type Hand } from "./hand.ts";
-import { createRetries, historyOf } from "./retry.ts";
+import { createRetries, deliveryCount, historyOf, MOST_DELIVERIES } from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
 import { counted, shown } from "./text.ts";
 import { during, within } from "./wait.ts";
@@ -112,8 +112,9 @@ export async function consume(
       },
     };
     try {
-      if (raw.fields.redelivered && !returned.delete(properties.messageId)) {
-        await retries.countRedelivery(hand.channel, raw, history);
+      const ours = raw.fields.redelivered && returned.delete(properties.messageId);
+      if (raw.fields.redelivered && (!ours || deliveryCount(raw) >= MOST_DELIVERIES)) {
+        await retries.renew(hand.channel, raw, history, ours);
       } else {
         try {
           await handler(message);

@@ -396,3 +396,28 @@ Deno.test("consume() declares a retry queue again that was deleted meanwhile", a
   await eventually(() => assert.deepEqual(seen, [1, 2, 1, 2]));
   await consuming.stopped();
 });
+
+Deno.test("consume() loses nothing of a quorum queue, however often a message comes back unacknowledged", async () => {
+  await using test = await setup("restarts");
+  await test.probe.channel.deleteQueue(test.queue);
+  const declaration = { durable: true, arguments: { "x-queue-type": "quorum" } };
+  await test.probe.channel.assertQueue(test.queue, declaration);
+  test.send("one", { messageId: "m1" });
+  const dlq = `${test.queue}.dlq`;
+  // RabbitMQ 4 drops a message after 20 deliveries. Here each consumer dies with it in hand, and dead-letters it after three attempts.
+  for (let restarts = 0; restarts < 25; restarts++) {
+    const got = Promise.withResolvers<void>();
+    const consumer = test.start(() => {
+      got.resolve();
+      return new Promise(() => {});
+    }, { attempts: 3, declare: (channel) => channel.checkQueue(test.queue) });
+    const over = eventually(async () => assert.equal(await test.probe.count(dlq), 1));
+    await Promise.race([got.promise, over]);
+    test.cable.cut();
+    consumer.running.catch(() => {});
+    if (await test.probe.count(dlq) === 1) break;
+  }
+  const dead = await test.probe.take(dlq);
+  assert.equal(dead.content.toString(), "one");
+  assert.match(dead.properties.headers?.["x-reason"], /came back unacknowledged/);
+});

@@ -3,6 +3,7 @@
  * @module
  */
 export * from "./flags.ts";
+export { type BrokerFlags, brokerFlags, type QueueType } from "./declare.ts";
 export { amqpUrlFlag, mongoUrlFlag, nameOf, withoutPassword } from "./url.ts";
 export {
   createLog,

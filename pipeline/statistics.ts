@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write
 /**
  * Count what happens in the pipeline, exactly, and show it. It may read and write everywhere, as `--database` names any file.
  *
@@ -6,8 +6,8 @@
  * @module
  */
 import {
-  amqpUrlFlag,
   type Broker,
+  brokerFlags,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -30,7 +30,7 @@ await runTool(import.meta, {
   notes: `Queue: ${statisticsQueue}. Dead-letter queue: ${deadLetterQueue(statisticsQueue)}
 With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     ...httpFlags(0),
     port: {
       ...httpFlags(0).port,
@@ -51,7 +51,12 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   const addEvent = batched((events) => store.add(events).forEach(metrics.observe));
 
   async function consumeAll() {
-    await using connection = broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await using connection = broker = await connectBroker({
+      url: flags.amqpUrl,
+      queueType: flags.queueType,
+      signal,
+      log,
+    });
     await consume(connection, {
       queue: statisticsQueue,
       declare,

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write
 /**
  * Keep products, and tell every change of them. While the broker is away the events wait in the database.
  *
@@ -7,8 +7,8 @@
  */
 import {
   aborted,
-  amqpUrlFlag,
   BadMessage,
+  brokerFlags,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -33,7 +33,7 @@ await runTool(import.meta, {
   }, such as ${deadLetterQueue(feedbackQueue(queueFlag.default))}
 A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     ...httpFlags(8010),
     database: textFlag("SQLite file that keeps products and unpublished events", {
       value: "FILE",
@@ -48,7 +48,12 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   const requested = new EventTarget();
 
   async function work() {
-    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await using broker = await connectBroker({
+      url: flags.amqpUrl,
+      queueType: flags.queueType,
+      signal,
+      log,
+    });
     const publishing = publishOutbox(broker, store.outbox, {
       messageOf: (event) => messageOf(event, flags.queue),
       declare: declaring(broker, flags.queue),

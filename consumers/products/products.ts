@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1 --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-run --allow-read=. --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1 --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-run --allow-read=. --allow-write
 /**
  * Both services at work: starts them, and the embedded broker where AMQP_URL is not set, makes some products, and shows that both databases
  * agree, whenever something changes, until Ctrl-C.

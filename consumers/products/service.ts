@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write
 /**
  * Keep a copy of admin's products, up to date by its events, and take likes.
  *
@@ -6,7 +6,7 @@
  * @module
  */
 import {
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -30,7 +30,7 @@ await runTool(import.meta, {
   }
 A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     ...httpFlags(8011),
     database: textFlag("SQLite file that keeps the copy and unpublished likes", {
       value: "FILE",
@@ -46,7 +46,12 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   const feedback = feedbackQueue(flags.queue);
 
   async function work() {
-    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await using broker = await connectBroker({
+      url: flags.amqpUrl,
+      queueType: flags.queueType,
+      signal,
+      log,
+    });
     const publishing = publishOutbox(broker, store.outbox, {
       messageOf: (event) => messageOf(event, feedback),
       declare: declaring(broker, feedback),
