@@ -3,10 +3,12 @@
  * tests say so and end; in CI they fail.
  */
 import assert from "node:assert/strict";
+import { startBroker } from "@event-sink/embedded/amqp";
+import { startStore } from "@event-sink/embedded/mongo";
 import { connectBroker } from "./broker.ts";
 import type { Log } from "./log.ts";
 import { connectMongo } from "./mongo.ts";
-import { start, startServers, startTool } from "./testing.ts";
+import { start, startTool } from "./testing.ts";
 
 const server = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
@@ -195,9 +197,8 @@ Deno.test("amqps://, on a RabbitMQ of its own", async (t) => {
     const nobody = `certfile=${directory}/nobody.pem&keyfile=${directory}/nobody.key`;
     assert.match(await broker(`${login}&${nobody}`), /refuses the client's certificate as a login/);
     assert.match(await broker(`${login}&auth_mechanism=external`), /as a login/);
-    await using servers = await startServers();
-    const port = Number(new URL(servers.amqpUrl).port);
-    using embedded = startProxy(`${directory}/server`, port);
+    await using other = await startBroker({ port: 0 });
+    using embedded = startProxy(`${directory}/server`, Number(new URL(other.url).port));
     const plain = `amqps://localhost:${embedded.port}?${ca}&${guest}`;
     assert.match(await broker(plain), /takes no certificate as a login: give a user/);
     assert.equal(await broker(plain.replace("://", "://guest:guest@")), "");
@@ -251,7 +252,6 @@ Deno.test("mongodb:// with tls=true", async (t) => {
   if (!await installed("/usr/bin/openssl")) return;
   await using certificates = await makeCertificates();
   const { directory } = certificates;
-  const { startStore } = await import("@event-sink/embedded/mongo");
   await using store = await startStore({ port: 0 });
   const port = Number(new URL(store.url).port);
   using server = startProxy(`${directory}/server`, port);
