@@ -59,20 +59,20 @@ const HEARTBEAT = 8;
  * order, until one answers.
  *
  * Before the first connection it is an error at once when a node refuses user, password or virtual host (they are the cluster's, not the
- * node's), or when each node fails in a way that no further attempt can change: an unknown host, a TLS failure. Afterwards only refused
+ * node's), or when each fails in a way that no further attempt can change: an unknown host, a TLS failure. Afterwards only refused
  * credentials are, by all nodes.
  *
  * @throws when the broker refuses, or does not answer within `timeout`
  */
 export async function connect(options: ConnectionOptions): Promise<Connection> {
-  const { url, signal, down } = options;
-  signal.throwIfAborted();
+  options.signal.throwIfAborted();
+  const addresses = addressesOf(options.url);
   // A certificate that cannot be read is a mistake now, and an outage when it is read again for a later connection.
-  for (const address of addressesOf(url)) await tlsOptions(address);
-  const state: State = { connected: false, gaveUp: false, online: offline() };
+  for (const address of addresses) await tlsOptions(address);
   const closing = new AbortController();
-  keepConnected(state, options, closing.signal);
-  await firstConnection(state, options, closing);
+  const state: State = { ...options, addresses, closing, gaveUp: false, online: offline() };
+  keepConnected(state);
+  await firstConnection(state);
 
   async function opened<C extends Channel>(open: (model: ChannelModel) => Promise<C>): Promise<C> {
     const model = await state.online.promise;
@@ -99,7 +99,7 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
     createChannel: () => opened((model) => model.createChannel()),
     createConfirmChannel: () => opened((model) => model.createConfirmChannel()),
     async close() {
-      down.delete(state);
+      state.down.delete(state);
       closing.abort();
       state.online.reject(new Error("the connection was closed"));
       // amqplib's close() never answers when the connection breaks meanwhile, and throws when it has before.
@@ -110,81 +110,72 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
 }
 
 /** What is known of a connection. */
-interface State {
-  /** Whether there was ever a connection. */
-  connected: boolean;
-  /** Why there is none at the moment. */
+interface State extends ConnectionOptions {
+  /** The broker's nodes. */
+  addresses: string[];
+  /** Ends it all. */
+  closing: AbortController;
+  /** Why there is no connection at the moment. */
   failure?: Error;
   gaveUp: boolean;
   blocked?: string;
   /** Resolves with the connection as soon as there is one. */
   online: PromiseWithResolvers<ChannelModel>;
-  /** The latest connection. */
+  /** The latest connection, once there was one. */
   model?: ChannelModel;
   /** Resolves when that has ended. */
   lost?: Promise<unknown>;
 }
 
 /** Connects again and again, until it is closed or no further attempt is of use. */
-async function keepConnected(
-  state: State,
-  options: ConnectionOptions,
-  closing: AbortSignal,
-): Promise<void> {
-  for (let failures = 0; !closing.aborted;) {
+async function keepConnected(state: State): Promise<void> {
+  const { signal } = state.closing;
+  for (let failures = 0; !signal.aborted && !state.gaveUp;) {
     try {
-      const [model, name] = await connectToAny(state, options, closing);
+      const { model, name } = await connectToAny(state);
       failures = 0;
-      observe(model, name, state, options, closing);
+      observe(model, name, state);
       await state.lost;
     } catch (error) {
-      if (!closing.aborted) failed(error as AggregateError, state, options);
-      if (state.gaveUp) return;
+      if (!signal.aborted) failed(error as AggregateError, state);
     }
-    await pause(backoff(++failures, { first: 200 }), closing).catch(() => {});
+    await pause(backoff(++failures, { first: 200 }), signal).catch(() => {});
   }
 }
 
 /** @throws {AggregateError} when no node can be connected to, with an error for each */
 async function connectToAny(
-  { connected }: State,
-  { url, timeout = ATTEMPT_LIMIT }: ConnectionOptions,
-  closing: AbortSignal,
-): Promise<[model: ChannelModel, name: string]> {
-  const addresses = addressesOf(url);
+  { addresses, timeout = ATTEMPT_LIMIT, closing, model: before }: State,
+): Promise<{ model: ChannelModel; name: string }> {
   // Those that hang leave time for others.
   const limit = Math.min(timeout, ATTEMPT_LIMIT) / Math.min(addresses.length, 3);
-  const failures: Error[] = [];
-  const shuffled = addresses.map((address, index) => ({ address, index, at: Math.random() }))
-    .sort((a, b) => a.at - b.at);
-  for (const { address, index } of shuffled) {
-    closing.throwIfAborted();
+  const errors: Error[] = [];
+  const order = addresses.map((_, index) => [Math.random(), index] as const).sort();
+  for (const [, index] of order) {
+    closing.signal.throwIfAborted();
+    const address = addresses[index]!;
     const name = nameOf(address);
     try {
       const options = { timeout: limit, noDelay: true, keepAlive: true };
       const tls = await tlsOptions(address);
-      return [await amqplib.connect(withHeartbeat(address), { ...options, ...tls }), name];
+      return { model: await amqplib.connect(withHeartbeat(address), { ...options, ...tls }), name };
     } catch (error) {
-      const cause = connected ? error as Error : await explained(error as Error, address);
-      failures[index] = new Error(describe(cause, name), { cause });
+      const cause = before ? error as Error : await explained(error as Error, address);
+      errors[index] = new Error(describe(cause, name), { cause });
     }
   }
-  throw new AggregateError(failures, failures.map(({ message }) => message).join("; "));
+  throw new AggregateError(errors, errors.map(({ message }) => message).join("; "));
 }
 
-function observe(
-  model: ChannelModel,
-  name: string,
-  state: State,
-  { url, log, down }: ConnectionOptions,
-  closing: AbortSignal,
-): void {
+function observe(model: ChannelModel, name: string, state: State): void {
+  const { addresses, closing, down, log } = state;
   model.on("error", () => {}); // "close" brings the same error
-  if (closing.aborted) return void model.close().catch(() => {});
+  if (closing.signal.aborted) return void model.close().catch(() => {});
   down.delete(state);
-  const news = addressesOf(url).length > 1 || state.failure && down.size === 0;
+  const news = addresses.length > 1 || state.failure && down.size === 0;
   log[news ? "info" : "debug"](`Connected to ${name}`);
-  Object.assign(state, { model, connected: true, failure: undefined, blocked: undefined });
+  state.failure = state.blocked = undefined;
+  state.model = model;
   coalesceWrites(socketOf(model));
   model.on("blocked", (reason: string) => {
     state.blocked = reason;
@@ -194,46 +185,39 @@ function observe(
     state.blocked = undefined;
     log.info(`${name} takes messages again`);
   });
-  state.lost = new Promise<void>((resolve) =>
-    model.on("close", (error = new Error("Connection closed")) => {
-      resolve();
-      if (closing.aborted) return;
-      state.online = offline();
-      state.blocked = undefined;
-      state.failure = new Error(`Lost the connection to ${name}: ${lossOf(error)}`);
-      outage(`${state.failure.message}. Reconnecting`, state, { log, down });
-    })
-  );
+  const lost = Promise.withResolvers<void>();
+  state.lost = lost.promise;
+  model.on("close", (error = new Error("Connection closed")) => {
+    lost.resolve();
+    if (closing.signal.aborted) return;
+    state.online = offline();
+    state.blocked = undefined;
+    state.failure = new Error(`Lost the connection to ${name}: ${lossOf(error)}`);
+    outage(`${state.failure.message}. Reconnecting`, state);
+  });
   state.online.resolve(model);
 }
 
 /** Tells why there is no connection, and gives up when that is final. */
-function failed(
-  { message, errors }: AggregateError,
-  state: State,
-  options: ConnectionOptions,
-): void {
-  const { connected, failure: before, online } = state;
+function failed({ message, errors }: AggregateError, state: State): void {
+  const { failure: before, model } = state;
   const text = `Cannot connect: ${message}`;
-  const failure = state.failure = new Error(text, { cause: errors[0].cause });
-  const refused = errors.some(({ cause }) => isRefused(cause));
-  if (!connected && refused || errors.every(({ cause }) => isFinal(cause, connected))) {
+  const failure = state.failure = new Error(text);
+  const all = (final: (error: Error) => boolean) => errors.every(({ cause }) => final(cause));
+  if (!model && errors.some(({ cause }) => isRefused(cause)) || all(model ? isBarred : isFinal)) {
     state.gaveUp = true;
-    online.reject(failure);
+    state.online.reject(failure);
   } else if (!before) {
-    const hint = connected || errors.length > 1 ? "" : "; start one with: deno task up";
-    outage(`${text}. Waiting for the broker${hint}`, state, options);
-  } else if (before.message !== text && errors.every(({ cause }) => isFinal(cause, false))) {
-    options.log.warn(`${text}. Trying again`);
+    const hint = model || errors.length > 1 ? "" : "; start one with: deno task up";
+    outage(`${text}. Waiting for the broker${hint}`, state);
+  } else if (before.message !== text && all(isFinal)) {
+    state.log.warn(`${text}. Trying again`);
   }
 }
 
 /** Says it once, not once for each of the broker's connections. */
-function outage(
-  text: string,
-  state: State,
-  { log, down }: Pick<ConnectionOptions, "log" | "down">,
-): void {
+function outage(text: string, state: State): void {
+  const { down, log } = state;
   log[down.size === 0 ? "warn" : "debug"](text);
   down.add(state);
 }
@@ -245,21 +229,17 @@ function offline(): State["online"] {
 }
 
 /** Waits for it, as long as the caller wants to. */
-async function firstConnection(
-  state: State,
-  { url, timeout, signal, down }: ConnectionOptions,
-  closing: AbortController,
-): Promise<void> {
+async function firstConnection(state: State): Promise<void> {
+  const { url, timeout, signal, online } = state;
   const limit = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
   const stop = limit ? AbortSignal.any([signal, limit]) : signal;
-  const { online } = state;
   const abandon = () => online.reject(stop.reason);
   stop.addEventListener("abort", abandon);
   try {
     await online.promise;
   } catch (error) {
-    closing.abort();
-    down.delete(state);
+    state.closing.abort();
+    state.down.delete(state);
     signal.throwIfAborted();
     if (!limit?.aborted) throw error;
     const tried = `within ${timeout! / 1000} s`;
@@ -355,15 +335,19 @@ async function explained(error: Error & { code?: string }, address: string): Pro
     : error;
 }
 
-function isRefused({ message }: Error): boolean {
-  return /^Handshake terminated by server: 403|SASL mechanism|got <ConnectionClose/.test(message);
+/** Whether the broker refuses user and password, which is final at any time. */
+function isBarred({ message }: Error): boolean {
+  return /^Handshake terminated by server: 403|SASL mechanism/.test(message);
 }
 
-function isFinal(error: Error & { code?: string }, connected: boolean): boolean {
-  if (isRefused(error) && !error.message.includes("got <ConnectionClose")) return true;
-  // Before the first connection these are mistakes in the URL, later they are outages.
-  return !connected &&
-    (isRefused(error) || error.code === "ENOTFOUND" || tlsFailure(error, "") !== undefined);
+/** Whether it refuses those, or the virtual host. */
+function isRefused(error: Error): boolean {
+  return isBarred(error) || error.message.includes("got <ConnectionClose");
+}
+
+/** Whether an error is a mistake in the URL, when it comes before the first connection; later it is an outage. */
+function isFinal(error: Error & { code?: string }): boolean {
+  return isRefused(error) || error.code === "ENOTFOUND" || tlsFailure(error, "") !== undefined;
 }
 
 function describe(error: Error & { code?: string; errors?: Error[] }, name: string): string {
