@@ -32,7 +32,11 @@ export interface Broker extends AsyncDisposable {
 
 /** How to connect. */
 export interface ConnectOptions {
-  /** AMQP URL; its query parameters are amqplib's (`heartbeat`, `frameMax`, ...). */
+  /**
+   * AMQP URL, of one node or of several, separated by commas. Its parameters are amqplib's (`heartbeat`, `frameMax`, ...) and for `amqps://`
+   * RabbitMQ's: `cacertfile`, `certfile`, `keyfile`, `password` (the key's), `verify=verify_none`, `server_name_indication`,
+   * `auth_mechanism=external`. A certificate is a login where the URL has no user.
+   */
   url: string;
   /** Gives up connecting (never). */
   signal?: AbortSignal;
@@ -46,7 +50,7 @@ export interface ConnectOptions {
  * Connects, and keeps connecting: tools may start before the broker, and outlive it.
  *
  * @throws when the broker refuses what no further attempt can change (credentials, a virtual host, a host's name, a certificate), or does
- * not answer within `timeout`
+ * not answer within `timeout`; a {@linkcode UsageError} when the URL or a file that it names cannot be used
  */
 export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   const { url, log = createLog(), timeout } = options;

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import amqplib, { type Channel, type ChannelModel, type ConfirmChannel } from "amqplib";
+import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
 import { readTlsFiles, takesTls, tlsFailure } from "./tls.ts";
 import { addressesOf, nameOf } from "./url.ts";
@@ -331,7 +332,7 @@ async function explained(error: Error & { code?: string }, address: string): Pro
   if (protocol === "amqps:" || !ended) return error;
   const tls = await takesTls(hostname.replace(/^\[|\]$/g, ""), Number(port) || 5672);
   return tls
-    ? Object.assign(new Error("TLS is spoken at this port: amqps://"), { code: "ERR_TLS" })
+    ? Object.assign(new Error("TLS is spoken at this port: it wants amqps://"), { code: "ERR_TLS" })
     : error;
 }
 
@@ -347,7 +348,8 @@ function isRefused(error: Error): boolean {
 
 /** Whether an error is a mistake in the URL, when it comes before the first connection; later it is an outage. */
 function isFinal(error: Error & { code?: string }): boolean {
-  return isRefused(error) || error.code === "ENOTFOUND" || tlsFailure(error, "") !== undefined;
+  return isRefused(error) || error instanceof UsageError || error.code === "ENOTFOUND" ||
+    tlsFailure(error, "") !== undefined;
 }
 
 function describe(error: Error & { code?: string; errors?: Error[] }, name: string): string {

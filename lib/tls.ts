@@ -27,7 +27,9 @@ export async function readTlsFiles(
   { ca, cert, key, passphrase }: TlsFiles,
 ): Promise<{ ca?: string; cert?: string; key?: string }> {
   if (!cert !== !key) {
-    throw new UsageError(`Cannot use '${cert || key}': certificate and key belong together`);
+    throw new UsageError(
+      `Cannot use '${cert || key}': a certificate and its key are named together`,
+    );
   }
   const trusted = ca ? { ca: await readPem(ca, "CERTIFICATE") } : {};
   if (!cert || !key) return trusted;
@@ -49,8 +51,8 @@ async function readPem(path: string, kind: "CERTIFICATE" | "PRIVATE KEY"): Promi
     const why = error instanceof Deno.errors.NotFound
       ? "there is no such file"
       : error instanceof Deno.errors.NotCapable
-      ? `this needs deno run --allow-read=${path}, which the task does not give ` +
-        "(for an authority DENO_CERT does without)"
+      ? `this task may not read files: run its script with --allow-read=${path}, ` +
+        "or name an authority in DENO_CERT instead, which needs no permission"
       : (error as Error).message;
     throw new UsageError(`Cannot read '${path}': ${why}`);
   }

@@ -3,12 +3,11 @@
  * tests say so and end; in CI they fail.
  */
 import assert from "node:assert/strict";
-import { startBroker } from "@event-sink/embedded/amqp";
-import { startStore } from "@event-sink/embedded/mongo";
+import { startEmbedded } from "@event-sink/embedded";
 import { connectBroker } from "./broker.ts";
 import type { Log } from "./log.ts";
 import { connectMongo } from "./mongo.ts";
-import { start, startTool } from "./testing.ts";
+import { eventually, layCable, start, startTool } from "./testing.ts";
 
 const server = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
@@ -197,8 +196,8 @@ Deno.test("amqps://, on a RabbitMQ of its own", async (t) => {
     const nobody = `certfile=${directory}/nobody.pem&keyfile=${directory}/nobody.key`;
     assert.match(await broker(`${login}&${nobody}`), /refuses the client's certificate as a login/);
     assert.match(await broker(`${login}&auth_mechanism=external`), /as a login/);
-    await using other = await startBroker({ port: 0 });
-    using embedded = startProxy(`${directory}/server`, Number(new URL(other.url).port));
+    await using other = await startEmbedded();
+    using embedded = startProxy(`${directory}/server`, Number(new URL(other.amqpUrl).port));
     const plain = `amqps://localhost:${embedded.port}?${ca}&${guest}`;
     assert.match(await broker(plain), /takes no certificate as a login: give a user/);
     assert.equal(await broker(plain.replace("://", "://guest:guest@")), "");
@@ -218,7 +217,7 @@ Deno.test("amqps://, on a RabbitMQ of its own", async (t) => {
   await t.step("says what is wrong with the port", async () => {
     const plain = `amqps://guest:guest@localhost:${node.plain}?${ca}`;
     assert.match(await broker(plain), /no TLS is spoken at this port/);
-    assert.match(await broker(`amqp://guest:guest@localhost:${node.tls}`), /: amqps:\/\/$/);
+    assert.match(await broker(`amqp://guest:guest@localhost:${node.tls}`), /it wants amqps:\/\/$/);
   });
   await t.step("says what is wrong with a file, before it connects", async () => {
     const text = `${directory}/text.pem`;
@@ -228,7 +227,7 @@ Deno.test("amqps://, on a RabbitMQ of its own", async (t) => {
         [`cacertfile=${text}`, /text\.pem': there is no PEM CERTIFICATE in it$/],
         [`certfile=${text}&keyfile=${text}`, /text\.pem': there is no PEM CERTIFICATE in it$/],
         [guest.replace(/keyfile=.*/, `keyfile=${text}`), /there is no PEM PRIVATE KEY in it$/],
-        [guest.replace(/&.*/, ""), /guest\.pem': certificate and key belong together$/],
+        [guest.replace(/&.*/, ""), /guest\.pem': a certificate and its key are named together$/],
         [guest.replace("guest.key", "ca.key"), /it is not the key of the certificate/],
         [guest.replace("guest.key", "encrypted.key"), /encrypted\.key': damaged, or encrypted/],
       ] as const
@@ -236,6 +235,23 @@ Deno.test("amqps://, on a RabbitMQ of its own", async (t) => {
       assert.match(await broker(`amqps://localhost:1?${parameters}`), expected);
     }
   });
+  await t.step(
+    "reads certificates again for each connection, so that they can be renewed",
+    async () => {
+      const lines: string[] = [];
+      const log = { ...quiet, warn: (line: string) => void lines.push(line) };
+      await using cable = layCable(`${url}?cacertfile=${directory}/renewed.pem`);
+      await Deno.copyFile(`${directory}/ca.pem`, `${directory}/renewed.pem`);
+      await using broker = await connectBroker({ url: cable.url, log });
+      await Deno.remove(`${directory}/renewed.pem`);
+      cable.cut();
+      await eventually(() =>
+        assert.match(lines.at(-1) ?? "", /Cannot read '.*renewed.*Trying again$/)
+      );
+      await Deno.copyFile(`${directory}/ca.pem`, `${directory}/renewed.pem`);
+      await broker.createChannel();
+    },
+  );
   await t.step("a task that may not read says what to do, and takes DENO_CERT", async () => {
     const recv = (AMQP_URL: string, env: Record<string, string> = {}) =>
       startTool("consumers/echo", "recv", ["--queue", "tls"], { AMQP_URL, ...env });
@@ -252,8 +268,8 @@ Deno.test("mongodb:// with tls=true", async (t) => {
   if (!await installed("/usr/bin/openssl")) return;
   await using certificates = await makeCertificates();
   const { directory } = certificates;
-  await using store = await startStore({ port: 0 });
-  const port = Number(new URL(store.url).port);
+  await using store = await startEmbedded();
+  const port = Number(new URL(store.mongoUrl).port);
   using server = startProxy(`${directory}/server`, port);
   using elsewhere = startProxy(`${directory}/elsewhere`, port);
   using expired = startProxy(`${directory}/expired`, port);
@@ -266,15 +282,22 @@ Deno.test("mongodb:// with tls=true", async (t) => {
     assert.equal(await mongo(at(server.port, own)), "");
   });
   await t.step("ends with what is wrong", async () => {
-    assert.match(await mongo(at(server.port, "")), /authority is not trusted here: .* tlsCAFile=/);
-    assert.match(await mongo(at(elsewhere.port)), /localhost.* is not in the cert's altnames/);
-    assert.match(await mongo(at(expired.port)), /localhost:\d+\/: certificate has expired$/);
-    assert.match(await mongo(at(port)), /no TLS is spoken at this port/);
-    assert.match(await mongo(`mongodb://localhost:${server.port}`), /it wants tls=true/);
-    assert.match(await mongo(at(1, "&tlsCAFile=/no/ca.pem")), /'\/no\/ca\.pem': there is no such/);
-    const text = `&tlsCAFile=${directory}/text.pem`;
-    assert.match(await mongo(at(1, text)), /text\.pem': there is no PEM CERTIFICATE in it$/);
-    const key = `&tlsCertificateKeyFile=${directory}/guest.pem`;
-    assert.match(await mongo(at(1, key)), /guest\.pem': there is no PEM PRIVATE KEY in it$/);
+    const ca = `&tlsCAFile=${directory}/`;
+    const wrong: [url: string, expected: RegExp][] = [
+      [at(server.port, ""), /authority is not trusted here: .* tlsCAFile=/],
+      [at(elsewhere.port), /localhost.* is not in the cert's altnames/],
+      [at(expired.port), /localhost:\d+\/: certificate has expired$/],
+      [at(port), /no TLS is spoken at this port/],
+      [`mongodb://localhost:${server.port}`, /it wants tls=true/],
+      [at(1, "&tlsCAFile=/no/ca.pem"), /'\/no\/ca\.pem': there is no such file$/],
+      [at(1, `${ca}text.pem`), /text\.pem': there is no PEM CERTIFICATE in it$/],
+      [
+        at(1, `${ca}ca.pem&tlsCertificateKeyFile=${directory}/guest.pem`),
+        /guest\.pem': there is no PEM PRIVATE KEY in it$/,
+      ],
+    ];
+    await Promise.all(
+      wrong.map(async ([url, expected]) => assert.match(await mongo(url), expected)),
+    );
   });
 });
