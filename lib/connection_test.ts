@@ -226,7 +226,10 @@ Deno.test("a connection moves on to a node that is up, and waits when none is", 
 Deno.test("nodes that hang leave time for one that answers, within the time for all", async () => {
   await using cluster = await startNodes();
   for (const node of cluster.nodes.slice(1)) node.freeze();
-  await using _broker = await connectBroker({ url: cluster.list, log: keptLog(), timeout: 3000 });
+  const options = { url: cluster.list, log: keptLog(), timeout: 3000 };
+  // One alone may find it at once.
+  const brokers = await Promise.all([1, 2, 3, 4, 5].map(() => connectBroker(options)));
+  for (const broker of brokers) await broker[Symbol.asyncDispose]();
 });
 
 Deno.test("of several nodes one that refuses the login, or is not known, does no harm while another takes it", async () => {
@@ -238,7 +241,7 @@ Deno.test("of several nodes one that refuses the login, or is not known, does no
   }
   // Users are the cluster's: no node that is away could take it.
   cluster.nodes[0]!.cut("down");
-  const refused = { url: `${list},127.0.0.1:1`, log: keptLog() };
+  const refused = { url: `${list},127.0.0.1:1`, log: keptLog(), timeout: 20_000 };
   await assert.rejects(connectBroker(refused), ({ message }: Error) => {
     for (
       const reason of [
@@ -248,7 +251,7 @@ Deno.test("of several nodes one that refuses the login, or is not known, does no
         "nothing listens at amqp://127.0.0.1:1",
       ]
     ) assert(message.includes(reason), message);
-    return true;
+    return !message.includes("tried within");
   });
   // A name that is unknown may be that of a node that is away.
   const stop = new AbortController();

@@ -164,10 +164,9 @@ async function trouble(connect: Promise<AsyncDisposable>): Promise<string> {
     return message;
   }
 }
-const signal = new AbortController().signal;
-const broker = (url: string) =>
-  trouble(connectBroker({ url, signal, log: quiet, timeout: 30_000 }));
-const mongo = (url: string) => trouble(connectMongo({ url, signal, log: quiet }));
+const broker = (url: string) => trouble(connectBroker({ url, log: quiet, timeout: 20_000 }));
+const mongo = (url: string) =>
+  trouble(connectMongo({ url, signal: AbortSignal.timeout(20_000), log: quiet }));
 
 Deno.test("amqps://, on a RabbitMQ of its own", async (t) => {
   if (!await installed(server) || !await installed("/usr/bin/openssl")) return;
