@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { numberFlag, parseFlags, switchFlag, textFlag, UsageError } from "./flags.ts";
-import { addressesOf, amqpUrlFlag, nameOf, withoutPassword } from "./url.ts";
+import { addressesOf, amqpUrlFlag, nameOf, parseMongoUrl, withoutPassword } from "./url.ts";
 
 const usage = {
   name: "probe",
@@ -162,6 +162,16 @@ Deno.test("parseFlags() takes a list of nodes, and says what is wrong with one, 
     assert.match(message, expected, list);
     assert.match(message, /^AMQP_URL: cannot use '/);
     assert.doesNotMatch(message, /s3cret/);
+  }
+  assert.equal(
+    parseMongoUrl("mongodb://u:p@a,b:2/?replicaSet=r"),
+    "mongodb://u:p@a,b:2/?replicaSet=r",
+  );
+  assert.equal(nameOf("mongodb://u:p@a,b:2/?replicaSet=r"), "mongodb://a,b:2");
+  for (const hosts of ["", "a,", ",a", "a,,b"]) {
+    const message = (error: Error) =>
+      /expected mongodb:/.test(error.message) && !/s3/.test(`${error}`);
+    assert.throws(() => parseMongoUrl(`mongodb://u:s3cret@${hosts}/db?x=y`), message);
   }
   assert.equal(
     withoutPassword("amqps://a?certfile=x&password=s3cret&x=y z"),

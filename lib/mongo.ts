@@ -72,8 +72,10 @@ export async function connectMongo(
         throw new Error(`Cannot connect: ${name}: ${[...new Set(final)].join("; ")}`);
       }
       if (attempt === 0) {
+        const why = servers.length < 2 ? message : servers
+          .map(({ address, error }) => `${address}: ${error?.message ?? "no answer"}`).join("; ");
         log.warn(
-          `Cannot connect: ${name}: ${message}. Waiting for MongoDB; start one with: deno task up`,
+          `Cannot connect: ${name}: ${why}. Waiting for MongoDB; start one with: deno task up`,
         );
       }
     }

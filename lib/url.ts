@@ -68,14 +68,17 @@ export function addressesOf(list: string): string[] {
 }
 
 /**
- * Checks that a MongoDB URL has the right scheme; the rest of it is the driver's to read.
+ * Checks that a MongoDB URL has the right scheme, and a name for each host; the rest of it is the driver's to read.
  *
  * @throws {TypeError} when it has not, without showing its password
  */
 export function parseMongoUrl(text: string): string {
-  if (!/^mongodb(\+srv)?:\/\/[^/]/.test(text)) {
+  const [, hosts = ""] = /^mongodb(?:\+srv)?:\/\/(?:[^/]*@)?([^/?]*)/.exec(text) ?? [];
+  if (hosts.split(",").includes("")) {
     throw new TypeError(
-      `cannot use '${redacted(text)}': expected mongodb://user:password@host:port`,
+      `cannot use '${
+        redacted(text)
+      }': expected mongodb://user:password@host:port, or several host:port separated by commas`,
     );
   }
   return text;
@@ -100,7 +103,7 @@ export function withoutPassword(text: string): string {
 export function nameOf(url: string): string {
   const urls = /^amqps?:/.test(url) ? addressesOf(url) : [url];
   return urls.map((each) =>
-    withoutPassword(each).replace(/(:\/\/)[^@\s]*@/, "$1").replace(/\?.*/s, "")
+    withoutPassword(each).replace(/(:\/\/)[^@\s]*@/, "$1").replace(/\/?\?.*/s, "")
   )
     .join(", ");
 }
