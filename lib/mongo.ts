@@ -69,7 +69,7 @@ export async function connectMongo(
       const servers = [...reason?.servers.values() ?? []];
       const final = await Promise.all(servers.map((server) => finalReason(server, client)));
       if (final.length > 0 && final.every((why) => why)) {
-        throw new Error(`Cannot connect: ${name}: ${[...new Set(final)].join("; ")}`);
+        throw new Error(`Cannot connect: ${final.join("; ")}`);
       }
       if (attempt === 0) {
         const why = servers.length < 2 ? message : servers
@@ -97,19 +97,20 @@ async function finalReason(
   { options: { tls } }: MongoClient,
 ): Promise<string | undefined> {
   const cause = error?.cause as Error & { code?: string } | undefined;
-  if (cause?.code === "ENOTFOUND") return `unknown host ${host}`;
+  const url = `mongodb://${host?.includes(":") ? `[${host}]` : host}:${port}`;
+  if (cause?.code === "ENOTFOUND") return `unknown host in ${url}`;
   const failure = cause && tlsFailure(cause, "tlsCAFile");
-  if (failure || !host || cause?.code === "ECONNREFUSED") return failure;
+  if (failure) return `${url}: ${failure}`;
+  if (!host || cause?.code === "ECONNREFUSED") return;
   // With TLS at a port without, or the other way round, there is no answer: is there one the other way?
   const { MongoClient } = await import("mongodb");
-  const url = `mongodb://${host.includes(":") ? `[${host}]` : host}:${port}`;
   const options = { tls: !tls, tlsAllowInvalidCertificates: !tls, directConnection: true };
   const other = new MongoClient(url, { ...options, serverSelectionTimeoutMS: 2000 });
   try {
     await other.connect();
     return tls
-      ? "no TLS is spoken at this port: it wants a URL without tls=true"
-      : "TLS is spoken at this port: it wants tls=true in the URL";
+      ? `${url}: no TLS is spoken at this port: it wants a URL without tls=true`
+      : `${url}: TLS is spoken at this port: it wants tls=true in the URL`;
   } catch {
     return; // an outage
   } finally {

@@ -5,12 +5,15 @@
 import { type Flag, textFlag, UsageError } from "./flags.ts";
 
 /** `--amqp-url` and the variables that existing installations set. */
-export const amqpUrlFlag: Flag<string> = textFlag("broker to use", {
-  value: "URL",
-  default: "amqp://guest:guest@localhost:5672",
-  env: ["AMQP_URL", "AMQPURL", "RABBITMQ_URI", "QUEUE_URL"],
-  parse: parseAmqpUrl,
-});
+export const amqpUrlFlag: Flag<string> = textFlag(
+  "broker to use, or several nodes of one, separated by commas",
+  {
+    value: "URL",
+    default: "amqp://guest:guest@localhost:5672",
+    env: ["AMQP_URL", "AMQPURL", "RABBITMQ_URI", "QUEUE_URL"],
+    parse: parseAmqpUrl,
+  },
+);
 
 /** `--mongo-url` and the variables that existing installations set. */
 export const mongoUrlFlag: Flag<string> = textFlag("MongoDB to use", {
