@@ -56,7 +56,7 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   const { url, log = createLog(), timeout } = options;
   const closing = new AbortController();
   const signal = AbortSignal.any([closing.signal, ...options.signal ? [options.signal] : []]);
-  const common: ConnectionOptions = { url, log, signal, down: new Set() };
+  const common: ConnectionOptions = { url, log, signal, down: new Set(), known: false };
   const connections: Connection[] = [];
   let refused: Error | undefined;
 
@@ -67,6 +67,7 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   }
   // The first connection goes to the side that needs one first, consuming or publishing; the other side opens its own.
   let spare: Promise<Connection> | undefined = Promise.resolve(await open({ timeout }));
+  common.known = true;
   function take(): Promise<Connection> {
     const taken = spare ?? open();
     spare = undefined;

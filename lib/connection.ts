@@ -22,6 +22,8 @@ export interface ConnectionOptions {
   timeout?: number;
   /** The broker's connections that are down, so that an outage is told once, not once for each of them. */
   down: Set<unknown>;
+  /** Whether there was a connection to the broker before: what is a mistake in the URL at first is an outage then. */
+  known: boolean;
 }
 
 /** A connection that recovers. */
@@ -69,7 +71,7 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
   options.signal.throwIfAborted();
   const addresses = addressesOf(options.url);
   // A certificate that cannot be read is a mistake now, and an outage when it is read again for a later connection.
-  for (const address of addresses) await tlsOptions(address);
+  if (!options.known) { for (const address of addresses) await tlsOptions(address); }
   const closing = new AbortController();
   const state: State = { ...options, addresses, closing, gaveUp: false, online: offline() };
   keepConnected(state);
@@ -122,7 +124,7 @@ interface State extends ConnectionOptions {
   blocked?: string;
   /** Resolves with the connection as soon as there is one. */
   online: PromiseWithResolvers<ChannelModel>;
-  /** The latest connection, once there was one. */
+  /** The latest connection. */
   model?: ChannelModel;
   /** Resolves when that has ended. */
   lost?: Promise<unknown>;
@@ -146,7 +148,7 @@ async function keepConnected(state: State): Promise<void> {
 
 /** @throws {AggregateError} when no node can be connected to, with an error for each */
 async function connectToAny(
-  { addresses, timeout = ATTEMPT_LIMIT, closing, model: before }: State,
+  { addresses, timeout = ATTEMPT_LIMIT, closing, known }: State,
 ): Promise<{ model: ChannelModel; name: string }> {
   // Those that hang leave time for others.
   const limit = Math.min(timeout, ATTEMPT_LIMIT) / Math.min(addresses.length, 3);
@@ -161,7 +163,7 @@ async function connectToAny(
       const tls = await tlsOptions(address);
       return { model: await amqplib.connect(withHeartbeat(address), { ...options, ...tls }), name };
     } catch (error) {
-      const cause = before ? error as Error : await explained(error as Error, address);
+      const cause = known ? error as Error : await explained(error as Error, address);
       errors[index] = new Error(describe(cause, name), { cause });
     }
   }
@@ -177,6 +179,7 @@ function observe(model: ChannelModel, name: string, state: State): void {
   log[news ? "info" : "debug"](`Connected to ${name}`);
   state.failure = state.blocked = undefined;
   state.model = model;
+  state.known = true;
   coalesceWrites(socketOf(model));
   model.on("blocked", (reason: string) => {
     state.blocked = reason;
@@ -201,15 +204,15 @@ function observe(model: ChannelModel, name: string, state: State): void {
 
 /** Tells why there is no connection, and gives up when that is final. */
 function failed({ message, errors }: AggregateError, state: State): void {
-  const { failure: before, model } = state;
+  const { failure: before, known } = state;
   const text = `Cannot connect: ${message}`;
   const failure = state.failure = new Error(text);
   const all = (final: (error: Error) => boolean) => errors.every(({ cause }) => final(cause));
-  if (!model && errors.some(({ cause }) => isRefused(cause)) || all(model ? isBarred : isFinal)) {
+  if (!known && errors.some(({ cause }) => isRefused(cause)) || all(known ? isBarred : isFinal)) {
     state.gaveUp = true;
     state.online.reject(failure);
   } else if (!before) {
-    const hint = model || errors.length > 1 ? "" : "; start one with: deno task up";
+    const hint = known || errors.length > 1 ? "" : "; start one with: deno task up";
     outage(`${text}. Waiting for the broker${hint}`, state);
   } else if (before.message !== text && all(isFinal)) {
     state.log.warn(`${text}. Trying again`);
@@ -307,15 +310,9 @@ function coalesceWrites(socket: Socket): void {
 async function tlsOptions(address: string): Promise<object> {
   const { protocol, searchParams: query, username } = new URL(address);
   if (protocol !== "amqps:") return {};
-  const [ca, cert, key, passphrase, servername, mechanism] = [
-    "cacertfile",
-    "certfile",
-    "keyfile",
-    "password",
-    "server_name_indication",
-    "auth_mechanism",
-  ]
-    .map((name) => query.get(name));
+  const [ca, cert, key, passphrase, servername, mechanism] =
+    "cacertfile certfile keyfile password server_name_indication auth_mechanism".split(" ")
+      .map((name) => query.get(name));
   const external = mechanism ? mechanism.toLowerCase() === "external" : cert && !username;
   return {
     ...await readTlsFiles({ ca, cert, key, passphrase }),
