@@ -242,13 +242,17 @@ Deno.test("amqps://, on a RabbitMQ of its own", async (t) => {
       await using cable = layCable(`${url}?cacertfile=${directory}/renewed.pem`);
       await Deno.copyFile(`${directory}/ca.pem`, `${directory}/renewed.pem`);
       await using broker = await connectBroker({ url: cable.url, log });
+      await broker.createChannel();
       await Deno.remove(`${directory}/renewed.pem`);
+      const other = broker.createConfirmChannel(); // by a connection of its own, which waits, too
+      other.catch(() => {});
       cable.cut();
       await eventually(() =>
         assert.match(lines.at(-1) ?? "", /Cannot read '.*renewed.*Trying again$/)
       );
       await Deno.copyFile(`${directory}/ca.pem`, `${directory}/renewed.pem`);
       await broker.createChannel();
+      await other;
     },
   );
   await t.step("a task that may not read says what to do, and takes DENO_CERT", async () => {
