@@ -33,7 +33,11 @@ export interface Broker extends AsyncDisposable {
 
 /** How to connect. */
 export interface ConnectOptions {
-  /** AMQP URL; its query parameters are amqplib's (`heartbeat`, `frameMax`, ...). */
+  /**
+   * AMQP URL, of one node or of several, separated by commas. Its parameters are amqplib's (`heartbeat`, `frameMax`, ...) and for `amqps://`
+   * RabbitMQ's: `cacertfile`, `certfile`, `keyfile`, `password` (the key's), `verify=verify_none`, `server_name_indication`,
+   * `auth_mechanism=external`. A certificate is a login where the URL has no user.
+   */
   url: string;
   /** Type of the queues that are declared (the broker's default). */
   queueType?: QueueType;
@@ -49,14 +53,14 @@ export interface ConnectOptions {
  * Connects, and keeps connecting: tools may start before the broker, and outlive it.
  *
  * @throws when the broker refuses what no further attempt can change (credentials, a virtual host, a host's name, a certificate), or does
- * not answer within `timeout`
+ * not answer within `timeout`; a {@linkcode UsageError} when the URL or a file that it names cannot be used
  */
 export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   const { url, queueType, log = createLog(), timeout } = options;
   const declaring = createDeclarer(log, queueType);
   const closing = new AbortController();
   const signal = AbortSignal.any([closing.signal, ...options.signal ? [options.signal] : []]);
-  const common: ConnectionOptions = { url, log, signal, down: new Set() };
+  const common: ConnectionOptions = { url, log, signal, down: new Set(), known: false };
   const connections: Connection[] = [];
   let refused: Error | undefined;
 
@@ -67,6 +71,7 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   }
   // The first connection goes to the side that needs one first, consuming or publishing; the other side opens its own.
   let spare: Promise<Connection> | undefined = Promise.resolve(await open({ timeout }));
+  common.known = true;
   function take(): Promise<Connection> {
     const taken = spare ?? open();
     spare = undefined;
