@@ -163,11 +163,13 @@ export async function consume(
     async closed() {
       await subscription?.hand.empty();
     },
-    async finish() {
+    async finish(channel) {
       if (!subscription) return;
       const { hand, cancel } = subscription;
       await within(CLOSE_LIMIT, cancel());
       await during(`working on ${counted(hand.size)} of '${queue}'`, hand.empty());
+      // Without a question before the channel's end RabbitMQ forgets acknowledgements for quorum queues that it has not passed on yet.
+      await within(CLOSE_LIMIT, channel.checkQueue(queue).catch(() => {}));
       if (hand.returned > 0) {
         broker.log.info(`Gave ${counted(hand.returned)} back to '${queue}', unfinished`);
       }

@@ -7,6 +7,7 @@ import { consume, type ConsumeOptions, type Message } from "./consume.ts";
 import { createLog } from "./log.ts";
 import { BadMessage } from "./retry.ts";
 import { connectProbe, eventually, layCable, startServers, unique } from "./testing.ts";
+import { pause } from "./wait.ts";
 
 const log = createLog({ name: "test", level: "error" });
 
@@ -420,4 +421,23 @@ Deno.test("consume() loses nothing of a quorum queue, however often a message co
   const dead = await test.probe.take(dlq);
   assert.equal(dead.content.toString(), "one");
   assert.match(dead.properties.headers?.["x-reason"], /came back unacknowledged/);
+});
+
+Deno.test("consume() has the broker know all acknowledgements before it ends, of a quorum queue too", async () => {
+  await using test = await setup("acknowledged");
+  await test.probe.channel.deleteQueue(test.queue);
+  const declaration = { durable: true, arguments: { "x-queue-type": "quorum" } };
+  await test.probe.channel.assertQueue(test.queue, declaration);
+  const done = Promise.withResolvers<void>();
+  let count = 0;
+  // One at a time is acknowledged out of order: an acknowledgement for each.
+  const consumer = test.start(async () => {
+    await pause(Math.random() * 50);
+    if (++count === 1000) done.resolve();
+  }, { prefetch: 1000, declare: (channel) => channel.checkQueue(test.queue) });
+  for (let n = 0; n < 1000; n++) test.send(`${n}`);
+  await done.promise;
+  await consumer.stopped();
+  await pause(300); // what is given back counts again a little later
+  assert.equal(await test.probe.waiting(test.queue), 0);
 });

@@ -179,6 +179,8 @@ export async function openQueue(
     async [Symbol.asyncDispose]() {
       try {
         await readAllThatWasRead();
+        // Without a question before its end RabbitMQ forgets acknowledgements for quorum queues that it has not passed on yet.
+        await answered(channel.checkQueue(name));
         await within(timeout, Promise.race([channel.close(), closed]));
         await counted();
       } catch {
