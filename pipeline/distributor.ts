@@ -15,7 +15,7 @@ import {
   runTool,
 } from "@event-sink/lib";
 import { createEvent, eventOf, messageOf } from "./event.ts";
-import { createPersistentPublisher } from "./service/persistent_publisher.ts";
+import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { declare, distributorQueue } from "./topology.ts";
 import { traced, traceparent } from "./trace.ts";
 

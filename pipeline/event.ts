@@ -2,9 +2,16 @@
  * The events: JSON CloudEvents 1.0 in structured mode (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md).
  * @module
  */
-import { BadMessage, type Message, type Outgoing, printable, textOf } from "@event-sink/lib";
+import {
+  BadMessage,
+  type Message,
+  numberText,
+  type Outgoing,
+  parseExactly,
+  printable,
+  textOf,
+} from "@event-sink/lib";
 import * as v from "valibot";
-import { numberText, parseExactly } from "./json.ts";
 import { exchange } from "./topology.ts";
 
 /**

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { BadMessage } from "@event-sink/lib";
 import fc from "fast-check";
 import { eventOf, eventTypes, messageOf } from "./event.ts";
-import { parseExactly } from "./json.ts";
+import { parseExactly } from "@event-sink/lib";
 
 const head = `"specversion":"1.0","id":"1","source":"/test","time":"2026-01-01T00:00:00Z"`;
 const read = (body: string) => eventOf({ body: new TextEncoder().encode(body) }, eventTypes);

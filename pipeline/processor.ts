@@ -19,7 +19,7 @@ import {
 import { type EventOf, eventOf, type PipelineObject } from "./event.ts";
 import { progressOfTasks } from "./processor/progress.ts";
 import { reporter } from "./processor/report.ts";
-import { createPersistentPublisher } from "./service/persistent_publisher.ts";
+import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { declare, failedQueue, processorQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
 import { loadHandler, parseRange, pretendedWork, withinLimit } from "./processor/work.ts";

@@ -20,7 +20,7 @@ import {
 import { adminApi } from "./admin/api.ts";
 import { type AdminStore, openAdminStore } from "./admin/store.ts";
 import { feedbackOf, messageOf } from "./event.ts";
-import { createLive } from "./http/live.ts";
+import { createLive } from "@event-sink/lib/http";
 import { httpFlags, serve } from "./http/serve.ts";
 import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
 import { publishOutbox } from "./storage/outbox.ts";

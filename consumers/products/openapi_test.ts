@@ -3,7 +3,7 @@ import { adminApi } from "./admin/api.ts";
 import { openAdminStore } from "./admin/store.ts";
 import asyncapi from "./asyncapi.json" with { type: "json" };
 import admin from "./admin/openapi.json" with { type: "json" };
-import { createLive } from "./http/live.ts";
+import { createLive } from "@event-sink/lib/http";
 import { serviceApi } from "./service/api.ts";
 import service from "./service/openapi.json" with { type: "json" };
 import { openServiceStore } from "./service/store.ts";

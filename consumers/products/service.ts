@@ -15,7 +15,7 @@ import {
   textFlag,
 } from "@event-sink/lib";
 import { messageOf, productEventOf } from "./event.ts";
-import { createLive } from "./http/live.ts";
+import { createLive } from "@event-sink/lib/http";
 import { httpFlags, serve } from "./http/serve.ts";
 import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
 import { serviceApi } from "./service/api.ts";

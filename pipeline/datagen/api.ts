@@ -2,14 +2,12 @@
  * Datagen's HTTP interface.
  * @module
  */
-import { type Log, printable } from "@event-sink/lib";
+import { type Log, parseExactly, printable } from "@event-sink/lib";
 import { SpanKind } from "@opentelemetry/api";
 import type { Context, Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { createEvent, type PipelineObject } from "../event.ts";
-import { parseExactly } from "../json.ts";
-import { readBody } from "../service/body.ts";
-import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
+import { createApp, type HttpConfiguration, readBody } from "@event-sink/lib/http";
 import { type Traced, traced, traceparent } from "../trace.ts";
 import type { ObjectStore } from "./object_store.ts";
 

@@ -4,7 +4,7 @@
  */
 import type { Event, PipelineObject } from "../event.ts";
 import { type Outbox, outboxOf } from "../service/outbox.ts";
-import { groupCommits, openDatabase } from "../service/sqlite.ts";
+import { groupCommits, openDatabase } from "@event-sink/lib/outbox";
 
 /** Objects, as JSON, and how to go on. */
 export interface Page {

@@ -5,8 +5,8 @@
  */
 import type { DatabaseSync } from "node:sqlite";
 import { aborted, type Broker, type Channel, type Log, type Outgoing } from "@event-sink/lib";
-import { createPersistentPublisher } from "./persistent_publisher.ts";
-import { transaction } from "./sqlite.ts";
+import { createPersistentPublisher } from "../persistent_publisher.ts";
+import { transaction } from "@event-sink/lib/outbox";
 
 /** A message that the broker has not confirmed yet. */
 export interface OutboxRow {

@@ -6,7 +6,7 @@ import type { Context, Hono } from "hono";
 import asyncapi from "../asyncapi.json" with { type: "json" };
 import type { AppOptions } from "../http/app.ts";
 import { answerList, bodyOf, createApp, found, noProduct, serveTexts } from "../http/app.ts";
-import type { Live } from "../http/live.ts";
+import type { Live } from "@event-sink/lib/http";
 import page from "../page/admin.html" with { type: "text" };
 import script from "../page/admin.js" with { type: "text" };
 import shared from "../page/shared.js" with { type: "text" };

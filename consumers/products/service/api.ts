@@ -6,7 +6,7 @@ import type { Hono } from "hono";
 import asyncapi from "../asyncapi.json" with { type: "json" };
 import type { AppOptions } from "../http/app.ts";
 import { answerList, bodyOf, createApp, found, serveTexts } from "../http/app.ts";
-import type { Live } from "../http/live.ts";
+import type { Live } from "@event-sink/lib/http";
 import { isObject, wholeNumber } from "../json.ts";
 import page from "../page/service.html" with { type: "text" };
 import script from "../page/service.js" with { type: "text" };

@@ -1,5 +1,5 @@
 /**
- * A tool's HTTP server. Apart from `mod.ts`, as most tools have none: `@event-sink/lib/http`.
+ * A tool's HTTP server.
  *
  * On Node's server, as `Deno.serve` has no time limits for what a client sends (https://github.com/denoland/deno/issues/3515) and ends when file
  * descriptors run out.
@@ -11,13 +11,11 @@ import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
-import { type Flag, numberFlag, textFlag } from "./flags.ts";
-import { guard, type Names } from "./guard.ts";
-import type { Log } from "./log.ts";
-import { printable } from "./text.ts";
-import { pause } from "./wait.ts";
-
-export { guard, type Names };
+import { type Flag, numberFlag, textFlag } from "../flags.ts";
+import { guard } from "./guard.ts";
+import type { Log } from "../log.ts";
+import { printable } from "../text.ts";
+import { pause } from "../wait.ts";
 
 /** The flags of every tool that serves HTTP. */
 export type HttpFlags = {

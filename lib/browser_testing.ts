@@ -3,8 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { eventually, start } from "../../lib/testing.ts";
-import type { Sample } from "../statistics/api.ts";
+import { eventually, start } from "./testing.ts";
 
 const chromium = "chromium";
 
@@ -160,7 +159,7 @@ export async function openPage() {
       await send("Fetch.enable", { patterns: [{ urlPattern: "*/api/statistics/live" }] });
     },
     /** Answers the page's next request with these samples, and no further ones. */
-    pretend: (samples: Sample[]) =>
+    pretend: (samples: unknown[]) =>
       eventually(async () => {
         const requestId = held.shift();
         assert(requestId, "no request for samples");
