@@ -3,6 +3,9 @@
  * @module
  */
 import { DatabaseSync } from "node:sqlite";
+import type { Log } from "../log.ts";
+import { BadMessage } from "../retry.ts";
+import { pause } from "../wait.ts";
 
 /**
  * Opens a database whose commits survive a power cut, created when missing. Only this user can read it, whatever the umask: it holds what
@@ -39,15 +42,16 @@ function protect(file: string): void {
 }
 
 /**
- * Runs `work` in one transaction.
+ * Runs `work` in one transaction and returns its result.
  *
  * @throws what `work` or the commit throws; nothing is stored then
  */
-export function transaction(database: DatabaseSync, work: () => void): void {
+export function transaction<T>(database: DatabaseSync, work: () => T): T {
   database.exec("BEGIN IMMEDIATE");
   try {
-    work();
+    const result = work();
     database.exec("COMMIT");
+    return result;
   } catch (error) {
     if (database.isTransaction) database.exec("ROLLBACK");
     throw error;
@@ -57,16 +61,16 @@ export function transaction(database: DatabaseSync, work: () => void): void {
 /** Characters after which writes are not collected any further: a transaction that takes long holds up everybody. */
 const GROUP_SIZE = 16 * 2 ** 20;
 
+/** Runs a write that brings `size` characters, and resolves with its result once that is stored. */
+export type GroupedWrite = <T>(size: number, write: () => T) => Promise<T>;
+
 /**
- * Returns what runs a write in one transaction with the others of this turn of the event loop, as a commit waits for the disk. It resolves
- * when the write is stored, and rejects when it is not, which concerns no other write.
- *
- * @param size what the write brings, in characters
+ * Returns what runs a write in one transaction with the others of this turn of the event loop, as a commit waits for the disk. It rejects when
+ * the write is not stored, which concerns no other write.
  */
-export function groupCommits(
-  database: DatabaseSync,
-): (size: number, write: () => void) => Promise<void> {
-  let group: (PromiseWithResolvers<void> & { write: () => void })[] = [];
+export function groupCommits(database: DatabaseSync): GroupedWrite {
+  /** Each runs its write, and returns what settles its promise after the commit. */
+  let group: { run: () => () => void; reject: (error: unknown) => void }[] = [];
   let total = 0;
 
   function commit() {
@@ -75,24 +79,52 @@ export function groupCommits(
     group = [];
     total = 0;
     try {
-      transaction(database, () => committed.forEach(({ write }) => write()));
+      const settle = transaction(database, () => committed.map(({ run }) => run()));
+      for (const resolve of settle) resolve();
     } catch {
-      for (const { write, resolve, reject } of committed) {
+      for (const { run, reject } of committed) {
         try {
-          transaction(database, write);
-          resolve();
+          transaction(database, run)();
         } catch (error) {
           reject(error);
         }
       }
     }
-    for (const { resolve } of committed) resolve(); // those that were rejected stay so
   }
-  return (size, write) => {
-    const done = { ...Promise.withResolvers<void>(), write };
-    total += size;
-    if (group.push(done) === 1) setTimeout(commit);
-    if (total > GROUP_SIZE) commit();
-    return done.promise;
-  };
+  return (size, write) =>
+    new Promise((resolve, reject) => {
+      const run = () => {
+        const result = write();
+        return () => resolve(result);
+      };
+      total += size;
+      if (group.push({ run, reject }) === 1) setTimeout(commit);
+      if (total > GROUP_SIZE) commit();
+    });
+}
+
+/** Milliseconds between two attempts. */
+const RETRY = 1000;
+
+/**
+ * Does work on a database, however long that fails (a full disk, a lock): it is no fault of the message or event that asks for it.
+ *
+ * @throws {BadMessage} what `work` throws of a message itself
+ * @throws the signal's reason when it aborts
+ */
+export async function patiently<T>(
+  work: () => T | Promise<T>,
+  { signal, log }: { signal: AbortSignal; log: Log },
+): Promise<T> {
+  for (let failures = 0;; failures++) {
+    try {
+      const result = await work();
+      if (failures > 0) log.info("The database works again");
+      return result;
+    } catch (error) {
+      if (error instanceof BadMessage) throw error;
+      if (failures === 0) log.warn(`The database fails: ${(error as Error).message}. Waiting`);
+    }
+    await pause(RETRY, signal);
+  }
 }
