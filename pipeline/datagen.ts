@@ -13,7 +13,7 @@ import { objectApi } from "./datagen/api.ts";
 import { openObjectStore } from "./datagen/object_store.ts";
 import { storedMessage } from "./event.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
-import { publishOutbox } from "./service/outbox.ts";
+import { publishOutbox } from "@event-sink/lib/outbox";
 import { declare } from "./topology.ts";
 
 await runTool(import.meta, {

@@ -23,8 +23,7 @@ import { feedbackOf, messageOf } from "./event.ts";
 import { createLive } from "@event-sink/lib/http";
 import { httpFlags, serve } from "./http/serve.ts";
 import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
-import { publishOutbox } from "./storage/outbox.ts";
-import { patiently } from "./storage/sqlite.ts";
+import { patiently, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
   about: "Keep products, and tell every change of them.",

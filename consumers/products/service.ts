@@ -20,8 +20,7 @@ import { httpFlags, serve } from "./http/serve.ts";
 import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
 import { serviceApi } from "./service/api.ts";
 import { openServiceStore } from "./service/store.ts";
-import { publishOutbox } from "./storage/outbox.ts";
-import { patiently } from "./storage/sqlite.ts";
+import { patiently, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
   about: "Keep a copy of admin's products, up to date by its events, and take likes.",

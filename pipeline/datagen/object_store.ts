@@ -3,8 +3,8 @@
  * @module
  */
 import type { Event, PipelineObject } from "../event.ts";
-import { type Outbox, outboxOf } from "../service/outbox.ts";
-import { groupCommits, openDatabase } from "@event-sink/lib/outbox";
+
+import { groupCommits, openDatabase, type Outbox, outboxOf } from "@event-sink/lib/outbox";
 
 /** Objects, as JSON, and how to go on. */
 export interface Page {

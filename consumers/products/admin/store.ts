@@ -4,9 +4,8 @@
  * @module
  */
 import type { StoredEvent } from "../event.ts";
+import { openDatabase, type Outbox, outboxOf, transaction } from "@event-sink/lib/outbox";
 import { columns, type Page, pageOf, type Product, productOf, type Row } from "../product.ts";
-import { type Outbox, outboxOf } from "../storage/outbox.ts";
-import { openDatabase, transaction } from "../storage/sqlite.ts";
 import type { ProductFields } from "../validation.ts";
 
 /** The store. Dispose it to close it. */

@@ -3,9 +3,8 @@
  * @module
  */
 import type { ProductEvent, StoredEvent } from "../event.ts";
+import { openDatabase, type Outbox, outboxOf, transaction } from "@event-sink/lib/outbox";
 import { columns, type Page, pageOf, type Product, productOf, type Row } from "../product.ts";
-import { type Outbox, outboxOf } from "../storage/outbox.ts";
-import { openDatabase, transaction } from "../storage/sqlite.ts";
 
 /** The store. Dispose it to close it. */
 export interface ServiceStore extends Disposable {

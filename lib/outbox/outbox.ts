@@ -4,16 +4,11 @@
  * @module
  */
 import type { DatabaseSync } from "node:sqlite";
-import {
-  aborted,
-  type Broker,
-  type Channel,
-  createPublisher,
-  type Log,
-  type Outgoing,
-  pause,
-} from "@event-sink/lib";
-import { patiently, transaction } from "@event-sink/lib/outbox";
+import type { Broker, Channel } from "../broker.ts";
+import type { Log } from "../log.ts";
+import { createPublisher, type Outgoing } from "../publish.ts";
+import { aborted, pause } from "../wait.ts";
+import { patiently, transaction } from "./sqlite.ts";
 
 /** A message that the broker has not confirmed yet. */
 export interface OutboxRow {
