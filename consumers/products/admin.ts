@@ -20,8 +20,7 @@ import {
 import { adminApi } from "./admin/api.ts";
 import { type AdminStore, openAdminStore } from "./admin/store.ts";
 import { feedbackOf, messageOf } from "./event.ts";
-import { createLive } from "@event-sink/lib/http";
-import { httpFlags, serve } from "./http/serve.ts";
+import { createLive, httpFlags, serve } from "@event-sink/lib/http";
 import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
 import { patiently, publishOutbox } from "@event-sink/lib/outbox";
 
@@ -69,16 +68,17 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
       const like = () => store.like(event.product, event.user);
       const product = await patiently(like, { signal, log });
       if (product === null) throw new BadMessage(`there was never a product ${event.product}`);
-      if (product) live.tell({ type: "product_liked", id: product.id });
+      if (product) live.tell("message", { type: "product_liked", id: product.id });
     });
     for (const ending of [publishing, consuming]) ending.catch(fail);
     await Promise.all([publishing, consuming]);
   }
   const working = [work(), tellOnRequest(store, requested, { signal, log })]
     .map((ending) => ending.catch(fail));
-  await serve(adminApi(store, live, { ...flags, log }), {
+  await serve(adminApi(store, live, flags, log), {
     ...flags,
     signal,
+    log,
     listening: (url) => print(` [*] Listening on ${url}. To exit press CTRL+C`),
   });
   await Promise.all(working);

@@ -112,15 +112,15 @@ Deno.test("bad requests get a status and a message, and the services live on", a
   const good = JSON.stringify({ title: "x", price: "1" });
   const like = "/api/products/1/like/";
   const cases: ["admin" | "service", string, string, RequestInit, number, RegExp][] = [
-    ["admin", "POST", "/api/products/", { body: "{", headers: json }, 400, /JSON parse error/],
-    ["admin", "POST", "/api/products/", { body: "", headers: json }, 400, /JSON parse error/],
+    ["admin", "POST", "/api/products/", { body: "{", headers: json }, 400, /body is not JSON/],
+    ["admin", "POST", "/api/products/", { body: "", headers: json }, 400, /This field is required/],
     [
       "admin",
       "POST",
       "/api/products/",
       { body: "[".repeat(60_000), headers: json },
       400,
-      /JSON parse error/,
+      /nested more than 100 levels deep/,
     ],
     [
       "admin",
@@ -128,7 +128,7 @@ Deno.test("bad requests get a status and a message, and the services live on", a
       "/api/products/",
       { body: new Uint8Array([0xff]), headers: json },
       400,
-      /it is not UTF-8/,
+      /the body is not UTF-8/,
     ],
     [
       "admin",
@@ -136,7 +136,7 @@ Deno.test("bad requests get a status and a message, and the services live on", a
       "/api/products/",
       { body: good },
       415,
-      /Unsupported media type \\"text\/plain/,
+      /content type 'text\/plain' is not supported/,
     ],
     [
       "admin",
@@ -160,9 +160,9 @@ Deno.test("bad requests get a status and a message, and the services live on", a
       "/api/products/1/",
       { body: good, headers: json },
       405,
-      /\\"PATCH\\" not all/,
+      /PATCH is not among the methods here: GET, HEAD, PUT, DELETE/,
     ],
-    ["admin", "DELETE", "/api/products/", {}, 405, /\\"DELETE\\" not allowed/],
+    ["admin", "DELETE", "/api/products/", {}, 405, /GET, HEAD, POST/],
     ["admin", "GET", "/api/products/x/", {}, 404, /there is no product 'x'/],
     ["admin", "GET", "/api/products/1.5", {}, 404, /there is no product '1\.5'/],
     ["admin", "GET", "/api/products/99999999999999999999", {}, 404, /no product/],
@@ -171,11 +171,11 @@ Deno.test("bad requests get a status and a message, and the services live on", a
     ["admin", "PUT", "/api/products/2/", { body: "{}", headers: json }, 404, /no product '2'/],
     ["admin", "PUT", "/api/products/1/", { body: "{}", headers: json }, 400, /is required/],
     ["admin", "DELETE", "/api/products/2/", {}, 404, /no product '2'/],
-    ["admin", "GET", "/api/nothing", {}, 404, /Not found/],
+    ["admin", "GET", "/api/nothing", {}, 404, /there is no such thing/],
     ["admin", "GET", "/api/products/?limit=0", {}, 400, /greater than or equal to 1/],
     ["admin", "GET", "/api/products/?limit=1001", {}, 400, /less than or equal to 1000/],
     ["service", "GET", "/api/products/?after=x", {}, 400, /A valid integer is required/],
-    ["service", "POST", "/api/products/", { body: good, headers: json }, 405, /not allowed/],
+    ["service", "POST", "/api/products/", { body: good, headers: json }, 405, /GET, HEAD/],
     ["service", "POST", like, { body: "{}", headers: json }, 400, /This field is required/],
     ["service", "POST", like, { body: '{"user_id":1.5}', headers: json }, 400, /A valid integer/],
     ["service", "POST", like, { body: '{"user_id":"x"}', headers: json }, 400, /A valid integer/],

@@ -2,10 +2,9 @@
  * The events, on the wire and in the outbox. asyncapi.json describes them.
  * @module
  */
-import { BadMessage, type Message, type Outgoing, printable } from "@event-sink/lib";
-import { isObject, NumberText, parseJson, wholeNumber } from "./json.ts";
+import { BadMessage, type Message, type Outgoing, parseExactly, printable } from "@event-sink/lib";
 import type { Product } from "./product.ts";
-import { validateProduct } from "./validation.ts";
+import { isObject, validateProduct, wholeNumber } from "./validation.ts";
 
 /** The form of our events; a later one is refused rather than misread. */
 const SCHEMA = 1;
@@ -98,9 +97,9 @@ function envelopeOf({ properties, body }: Message) {
     throw new BadMessage(`version: expected a whole number from 1, not '${version}'`);
   }
   try {
-    return { type, version: version as number | undefined, body: parseJson(body) };
+    return { type, version: version as number | undefined, body: parseExactly(body) };
   } catch (error) {
-    throw new BadMessage(`the body is not JSON: ${printable((error as Error).message, 200)}`);
+    throw new BadMessage((error as Error).message);
   }
 }
 
@@ -113,6 +112,6 @@ function idOf(body: unknown): number {
   const value = isObject(body) ? body.id : body;
   const id = wholeNumber(value);
   if (id !== undefined) return id;
-  const shown = value instanceof NumberText ? value.text : JSON.stringify(value);
-  throw new BadMessage(`id: expected a whole number from 1, not ${printable(`${shown}`, 100)}`);
+  const shown = printable(`${JSON.stringify(value)}`, 100);
+  throw new BadMessage(`id: expected a whole number from 1, not ${shown}`);
 }

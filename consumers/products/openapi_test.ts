@@ -13,7 +13,7 @@ const log = { debug() {}, info() {}, warn() {}, setLevel() {}, written: () => Pr
 /** Each application, without a server. */
 function apps() {
   const stop = new AbortController();
-  const options = { host: "127.0.0.1", allowedHost: "", log };
+  const http = { host: "127.0.0.1", allowedHost: "" };
   const live = createLive(stop.signal);
   const directory = Deno.makeTempDirSync({ prefix: "event-sink-products-" });
   const stores = [
@@ -22,8 +22,8 @@ function apps() {
   ] as const;
   return {
     apps: [
-      [adminApi(stores[0], live, options), admin],
-      [serviceApi(stores[1], live, options), service],
+      [adminApi(stores[0], live, http, log), admin],
+      [serviceApi(stores[1], live, http, log), service],
     ] as const,
     [Symbol.dispose]() {
       stop.abort();

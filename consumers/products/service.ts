@@ -15,8 +15,7 @@ import {
   textFlag,
 } from "@event-sink/lib";
 import { messageOf, productEventOf } from "./event.ts";
-import { createLive } from "@event-sink/lib/http";
-import { httpFlags, serve } from "./http/serve.ts";
+import { createLive, httpFlags, serve } from "@event-sink/lib/http";
 import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
 import { serviceApi } from "./service/api.ts";
 import { openServiceStore } from "./service/store.ts";
@@ -60,15 +59,19 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
     }, async (message) => {
       const event = productEventOf(message);
       if (!await patiently(() => store.apply(event), { signal, log })) return;
-      live.tell({ type: event.type, id: "product" in event ? event.product.id : event.id });
+      live.tell("message", {
+        type: event.type,
+        id: "product" in event ? event.product.id : event.id,
+      });
     });
     for (const ending of [publishing, consuming]) ending.catch(fail);
     await Promise.all([publishing, consuming]);
   }
   const working = work().catch(fail);
-  await serve(serviceApi(store, live, { ...flags, log }), {
+  await serve(serviceApi(store, live, flags, log), {
     ...flags,
     signal,
+    log,
     listening: (url) => print(` [*] Listening on ${url}. To exit press CTRL+C`),
   });
   await working;

@@ -2,7 +2,8 @@
  * What a product must be, in the words of Django REST framework (rest_framework/fields.py, CharField and DecimalField).
  * @module
  */
-import { isObject, NumberText } from "./json.ts";
+import { numberText } from "@event-sink/lib";
+import { HTTPException } from "hono/http-exception";
 
 /** What a client says of a product. */
 export interface ProductFields {
@@ -19,12 +20,27 @@ export interface ProductFields {
 /** Messages by field. */
 export type FieldErrors = Record<string, string[]>;
 
-/** Input that is refused; what is wrong stands by field. */
-export class ValidationError extends Error {
-  override name = "ValidationError";
-  constructor(readonly errors: FieldErrors) {
-    super(Object.entries(errors).map(([field, texts]) => `${field}: ${texts.join(" ")}`).join(" "));
+/** Input that is refused; what is wrong stands by field, and is answered so. */
+export class ValidationError extends HTTPException {
+  constructor(errors: FieldErrors) {
+    const message = Object.entries(errors).map(([field, texts]) => `${field}: ${texts.join(" ")}`)
+      .join(" ");
+    super(400, { message, res: Response.json(errors, { status: 400 }) });
   }
+}
+
+/** Whether a parsed value is an object with fields. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) &&
+    numberText(value) === undefined;
+}
+
+/** A whole number from 1 that JavaScript holds exactly, written as a number or a string; else undefined. */
+export function wholeNumber(value: unknown): number | undefined {
+  const text = numberText(value) ?? value;
+  if (typeof text !== "string" || !/^\d{1,16}$/.test(text)) return undefined;
+  const number = Number(text);
+  return number >= 1 && Number.isSafeInteger(number) ? number : undefined;
 }
 
 const checks: Record<keyof ProductFields, (value: unknown) => string | null | undefined> = {
@@ -71,7 +87,7 @@ function textIn(
     if (required) throw new Error("This field may not be null.");
     return null;
   }
-  const given = value instanceof NumberText ? value.text : value;
+  const given = numberText(value) ?? value;
   if (typeof given !== "string" || !given.isWellFormed()) throw new Error("Not a valid string.");
   const text = given.trim();
   if (text === "" && required) throw new Error("This field may not be blank.");
@@ -89,7 +105,7 @@ const decimals = 2;
 function priceIn(value: unknown): string {
   if (value === undefined) throw new Error("This field is required.");
   if (value === null) throw new Error("This field may not be null.");
-  const text = value instanceof NumberText ? value.text : value;
+  const text = numberText(value) ?? value;
   if (typeof text === "string" && text.length > 1000) throw new Error("String value too large.");
   const match = typeof text === "string" &&
     /^([+-]?)(\d*)(?:\.(\d*))?(?:e([+-]?\d{1,9}))?$/i.exec(text.trim());

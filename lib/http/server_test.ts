@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { eventually } from "../testing.ts";
-import { createApp, serve } from "./server.ts";
+import { createApp } from "./app.ts";
+import { serve } from "./server.ts";
 
 /** A server with one route, and what it logs. */
 async function setup(options: { receiveLimit?: number; host?: string; allowedHost?: string } = {}) {
