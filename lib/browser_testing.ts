@@ -24,8 +24,26 @@ export async function installed(): Promise<boolean> {
 // deno-lint-ignore no-explicit-any
 type Told = any;
 
-/** Starts a browser and attaches to a page in it. */
-async function startBrowser() {
+/** A page in a browser. */
+export interface Page {
+  /** Calls a method of the protocol. */
+  send(method: string, params?: Record<string, unknown>): Promise<Told>;
+  /** Listens to an event of the protocol. */
+  on(method: string, listener: (event: Told) => void): void;
+  /** The value of an expression, awaited. */
+  evaluate<T>(expression: string): Promise<T>;
+}
+
+/** A browser. */
+export interface Browser extends AsyncDisposable {
+  /** Exceptions in all pages, and errors in their consoles: what the browser itself writes (not found, against the policy), too. */
+  readonly problems: string[];
+  /** Opens a page. */
+  open(url: string): Promise<Page>;
+}
+
+/** Starts a browser. */
+export async function startBrowser(): Promise<Browser> {
   await using stack = new AsyncDisposableStack();
   const profile = await Deno.makeTempDir({ prefix: "event-sink-chromium-" });
   // Its helper processes may write for a moment longer than it lives.
@@ -40,11 +58,10 @@ async function startBrowser() {
   const [, url] = await browser.seen(/DevTools listening on (\S+)/);
   const socket = new WebSocket(url!);
   const waiting = new Map<number, PromiseWithResolvers<Told>>();
-  const listeners: Record<string, (event: Told) => void> = {};
-  let sessionId: string | undefined;
+  const listeners = new Map<string, (event: Told) => void>();
   socket.onmessage = ({ data }) => {
-    const { id, method, params, error, result } = JSON.parse(data);
-    if (id === undefined) return listeners[method]?.(params);
+    const { id, sessionId, method, params, error, result } = JSON.parse(data);
+    if (id === undefined) return listeners.get(`${sessionId} ${method}`)?.(params);
     if (error) waiting.get(id)?.reject(new Error(error.message));
     else waiting.get(id)?.resolve(result);
     waiting.delete(id);
@@ -54,122 +71,46 @@ async function startBrowser() {
     socket.onerror = reject;
   });
   let calls = 0;
-  function send(method: string, params = {}): Promise<Told> {
+  function send(method: string, params = {}, sessionId?: string): Promise<Told> {
     const answer = Promise.withResolvers<Told>();
     waiting.set(++calls, answer);
     socket.send(JSON.stringify({ id: calls, sessionId, method, params }));
     return answer.promise;
   }
-  const { targetId } = await send("Target.createTarget", { url: "about:blank" });
-  ({ sessionId } = await send("Target.attachToTarget", { targetId, flatten: true }));
   stack.defer(async () => {
-    sessionId = undefined;
     const closed = new Promise((resolve) => socket.onclose = resolve);
     await send("Browser.close");
     await closed;
     await browser.ended();
   });
-  const owned = stack.move();
-  return {
-    send,
-    on(method: string, listener: (event: Told) => void) {
-      listeners[method] = listener;
-    },
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
-}
-
-/** A browser with one page: what a test asks it. */
-export async function openPage() {
-  await using stack = new AsyncDisposableStack();
-  const { send, on } = stack.use(await startBrowser());
   const problems: string[] = [];
-  const held: string[] = [];
-  on("Runtime.exceptionThrown", (event) => problems.push(JSON.stringify(event)));
-  on("Runtime.consoleAPICalled", (event) => {
-    if (event.type === "error") problems.push(JSON.stringify(event.args));
-  });
-  // What the browser itself writes to the console: refused by the Content-Security-Policy, not found, ...
-  on("Log.entryAdded", ({ entry }) => {
-    if (entry.level === "error") problems.push(JSON.stringify(entry));
-  });
-  for (const domain of ["Runtime", "Log", "Page"]) await send(`${domain}.enable`);
   const owned = stack.move();
-
-  async function evaluate<T>(expression: string): Promise<T> {
-    const { result, exceptionDetails } = await send("Runtime.evaluate", {
-      expression,
-      awaitPromise: true,
-      returnByValue: true,
-    });
-    assert(!exceptionDetails, JSON.stringify(exceptionDetails));
-    return result.value as T;
-  }
-  const pairs = (selector: string) =>
-    evaluate<Record<string, string>>(
-      `Object.fromEntries([...document.querySelectorAll("${selector}")].map((row) =>
-         [row.dataset.curve ?? row.children[0].textContent, row.children[1].textContent]))`,
-    );
   return {
-    send,
-    evaluate,
-    /** Exceptions, and errors in the console. */
     problems,
-    connection: () => evaluate<string>(`document.querySelector("#connection").textContent`),
-    numbers: () => pairs(".numbers div"),
-    /** The texts of a table's rows. */
-    table: (name: string) =>
-      evaluate<string[][]>(
-        `[...document.querySelectorAll("[data-table=${name}] tr")].map((row) =>
-           [...row.children].map((cell) => cell.textContent))`,
-      ),
-    /** The values beside the plots, by curve. */
-    values: () => pairs("[data-curve]"),
-    background: () => evaluate<string>("getComputedStyle(document.body).backgroundColor"),
-    /** For each curve, and the axes, how many stretches of its plot's columns have its colour. */
-    drawn: () =>
-      evaluate<Record<string, number>>(`(() => {
-        function stretches(canvas, colour) {
-          const wanted = colour.match(/\\d+/g).map(Number);
-          const { width, height } = canvas;
-          const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
-          const has = (x, y) => {
-            const at = (y * width + x) * 4;
-            return data[at + 3] > 200 && wanted.every((part, i) => Math.abs(part - data[at + i]) < 20);
-          };
-          const columns = Array.from({ length: width }, (_, x) =>
-            Array.from({ length: height }).some((_, y) => has(x, y)));
-          return columns.filter((is, x) => is && !columns[x - 1]).length;
-        }
-        const drawn = {};
-        for (const section of document.querySelectorAll(".plotted")) {
-          const canvas = section.querySelector("canvas");
-          for (const curve of section.querySelectorAll("[data-curve]")) {
-            drawn[curve.dataset.curve] =
-              stretches(canvas, getComputedStyle(curve, "::before").borderTopColor);
-          }
-          const quiet = getComputedStyle(document.querySelector("footer")).color;
-          drawn["axes of " + section.querySelector("h2").id] = stretches(canvas, quiet);
-        }
-        return drawn;
-      })()`),
-    /** From now on the page's requests for samples wait for `pretend()`. */
-    async hold() {
-      on("Fetch.requestPaused", ({ requestId }) => held.push(requestId));
-      await send("Fetch.enable", { patterns: [{ urlPattern: "*/api/statistics/live" }] });
+    async open(url) {
+      const { targetId } = await send("Target.createTarget", { url: "about:blank" });
+      const { sessionId } = await send("Target.attachToTarget", { targetId, flatten: true });
+      const page: Page = {
+        send: (method, params) => send(method, params, sessionId),
+        on: (method, listener) => void listeners.set(`${sessionId} ${method}`, listener),
+        async evaluate(expression) {
+          const given = { expression, awaitPromise: true, returnByValue: true };
+          const { result, exceptionDetails } = await page.send("Runtime.evaluate", given);
+          assert(!exceptionDetails, JSON.stringify(exceptionDetails));
+          return result.value;
+        },
+      };
+      page.on("Runtime.exceptionThrown", (event) => problems.push(JSON.stringify(event)));
+      page.on("Runtime.consoleAPICalled", ({ type, args }) => {
+        if (type === "error") problems.push(JSON.stringify(args));
+      });
+      page.on("Log.entryAdded", ({ entry }) => {
+        if (entry.level === "error") problems.push(JSON.stringify(entry));
+      });
+      for (const domain of ["Runtime", "Log", "Page"]) await page.send(`${domain}.enable`);
+      await page.send("Page.navigate", { url });
+      return page;
     },
-    /** Answers the page's next request with these samples, and no further ones. */
-    pretend: (samples: unknown[]) =>
-      eventually(async () => {
-        const requestId = held.shift();
-        assert(requestId, "no request for samples");
-        await send("Fetch.fulfillRequest", {
-          requestId,
-          responseCode: 200,
-          responseHeaders: [{ name: "content-type", value: "text/event-stream" }],
-          body: btoa(`retry: 100\nevent: history\ndata: ${JSON.stringify(samples)}\n\n`),
-        });
-      }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
