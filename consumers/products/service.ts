@@ -19,7 +19,7 @@ import { createLive, httpFlags, serve } from "@event-sink/lib/http";
 import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
 import { serviceApi } from "./service/api.ts";
 import { openServiceStore } from "./service/store.ts";
-import { patiently, publishOutbox } from "@event-sink/lib/outbox";
+import { patience, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
   about: "Keep a copy of admin's products, up to date by its events, and take likes.",
@@ -41,6 +41,7 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   using store = openServiceStore(flags.database);
   if (flags.rebuild) store.rebuild();
   const live = createLive(signal);
+  const patiently = patience({ signal, log });
   const feedback = feedbackQueue(flags.queue);
 
   async function work() {
@@ -58,7 +59,7 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
       signal,
     }, async (message) => {
       const event = productEventOf(message);
-      if (!await patiently(() => store.apply(event), { signal, log })) return;
+      if (!await patiently(() => store.apply(event))) return;
       live.tell("message", {
         type: event.type,
         id: "product" in event ? event.product.id : event.id,

@@ -8,7 +8,7 @@ import type { Broker, Channel } from "../broker.ts";
 import type { Log } from "../log.ts";
 import { createPublisher, type Outgoing } from "../publish.ts";
 import { aborted, pause } from "../wait.ts";
-import { patiently, transaction } from "./sqlite.ts";
+import { patience, transaction } from "./sqlite.ts";
 
 /** A message that the broker has not confirmed yet. */
 export interface OutboxRow {
@@ -101,13 +101,14 @@ export async function publishOutbox(
   { messageOf, declare, signal, log }: PublishOptions,
 ): Promise<void> {
   const stopped = aborted(signal);
+  const patiently = patience({ signal, log });
   let failing = false;
   while (!signal.aborted) {
     await using publisher = await createPublisher(broker, { declare, signal });
     let failure: Error | undefined;
     while (!failure && !signal.aborted) {
       const added = outbox.added();
-      const rows = await patiently(outbox.oldest, { signal, log });
+      const rows = await patiently(outbox.oldest);
       const confirmed: OutboxRow[] = [];
       await Promise.all(rows.map(async (row) => {
         try {
@@ -117,7 +118,7 @@ export async function publishOutbox(
           failure = error as Error;
         }
       }));
-      if (confirmed.length > 0) await patiently(() => outbox.remove(confirmed), { signal, log });
+      if (confirmed.length > 0) await patiently(() => outbox.remove(confirmed));
       if (rows.length === 0) await Promise.race([added, stopped]);
       else if (!failure && failing) log.info("The outbox is published again");
       failing &&= failure !== undefined || rows.length === 0;

@@ -107,24 +107,29 @@ export function groupCommits(database: DatabaseSync): GroupedWrite {
 const RETRY = 1000;
 
 /**
- * Does work on a database, however long that fails (a full disk, a lock): it is no fault of the message or event that asks for it.
+ * Returns what does work on a database, however long that fails (a full disk, a lock): it is no fault of the message or event that asks for
+ * it. That it fails, and that it works again, is said once, whoever waits. The work's promise rejects
  *
- * @throws {BadMessage} what `work` throws of a message itself
- * @throws the signal's reason when it aborts
+ * - with a {@linkcode BadMessage} that `work` throws;
+ * - with the signal's reason when it aborts.
  */
-export async function patiently<T>(
-  work: () => T | Promise<T>,
+export function patience(
   { signal, log }: { signal: AbortSignal; log: Log },
-): Promise<T> {
-  for (let failures = 0;; failures++) {
-    try {
-      const result = await work();
-      if (failures > 0) log.info("The database works again");
-      return result;
-    } catch (error) {
-      if (error instanceof BadMessage) throw error;
-      if (failures === 0) log.warn(`The database fails: ${(error as Error).message}. Waiting`);
+): <T>(work: () => T | Promise<T>) => Promise<T> {
+  let failing = false;
+  return async (work) => {
+    while (true) {
+      try {
+        const result = await work();
+        if (failing) log.info("The database works again");
+        failing = false;
+        return result;
+      } catch (error) {
+        if (error instanceof BadMessage) throw error;
+        if (!failing) log.warn(`The database fails: ${(error as Error).message}. Waiting`);
+        failing = true;
+      }
+      await pause(RETRY, signal);
     }
-    await pause(RETRY, signal);
-  }
+  };
 }
