@@ -23,9 +23,12 @@ export function noProduct(id: string): HTTPException {
 }
 
 /** What a path's id leads to. @throws {HTTPException} 404 when it is no number, or there is nothing */
-export function found<T>(id: string, get: (id: number) => T | undefined | false): T {
+export async function found<T>(
+  id: string,
+  get: (id: number) => T | undefined | Promise<T | undefined>,
+): Promise<T> {
   const number = wholeNumber(id);
-  const thing = number === undefined ? undefined : get(number);
+  const thing = number && await get(number);
   if (!thing) throw noProduct(id);
   return thing;
 }

@@ -39,7 +39,7 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   },
 }, async ({ flags, signal, fail, log, print }) => {
   using store = openServiceStore(flags.database);
-  if (flags.rebuild) store.rebuild();
+  if (flags.rebuild) await store.rebuild();
   const live = createLive(signal);
   const patiently = patience({ signal, log });
   const feedback = feedbackQueue(flags.queue);

@@ -61,8 +61,8 @@ export function transaction<T>(database: DatabaseSync, work: () => T): T {
 /** Characters after which writes are not collected any further: a transaction that takes long holds up everybody. */
 const GROUP_SIZE = 16 * 2 ** 20;
 
-/** Runs a write that brings `size` characters, and resolves with its result once that is stored. */
-export type GroupedWrite = <T>(size: number, write: () => T) => Promise<T>;
+/** Runs a write that brings `size` characters (0: not worth counting), and resolves with its result once that is stored. */
+export type GroupedWrite = <T>(write: () => T, size?: number) => Promise<T>;
 
 /**
  * Returns what runs a write in one transaction with the others of this turn of the event loop, as a commit waits for the disk. It rejects when
@@ -78,12 +78,17 @@ export function groupCommits(database: DatabaseSync): GroupedWrite {
     const committed = group;
     group = [];
     total = 0;
+    let begun = false;
     try {
-      const settle = transaction(database, () => committed.map(({ run }) => run()));
+      const settle = transaction(database, () => {
+        begun = true;
+        return committed.map(({ run }) => run());
+      });
       for (const resolve of settle) resolve();
-    } catch {
+    } catch (failure) {
       for (const { run, reject } of committed) {
         try {
+          if (!begun) throw failure; // a lock, which each would wait for
           transaction(database, run)();
         } catch (error) {
           reject(error);
@@ -91,7 +96,7 @@ export function groupCommits(database: DatabaseSync): GroupedWrite {
       }
     }
   }
-  return (size, write) =>
+  return (write, size = 0) =>
     new Promise((resolve, reject) => {
       const run = () => {
         const result = write();

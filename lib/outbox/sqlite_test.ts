@@ -9,7 +9,7 @@ Deno.test("groupCommits() stores writes together, and of a group only what fails
     const stored = () => reader.prepare("SELECT id FROM t ORDER BY id").all().map(({ id }) => id);
     const write = groupCommits(database);
     const insert = database.prepare("INSERT INTO t VALUES (?)");
-    const results = [1, 2, 1, 3].map((id) => write(1, () => void insert.run(id)));
+    const results = [1, 2, 1, 3].map((id) => write(() => Number(insert.run(id).changes)));
     assert.deepEqual(stored(), []);
     const settled = await Promise.allSettled(results);
     assert.deepEqual(settled.map(({ status }) => status), [
@@ -20,11 +20,35 @@ Deno.test("groupCommits() stores writes together, and of a group only what fails
     ]);
     assert.deepEqual(stored(), [1, 2, 3]);
     // One that is large is not kept waiting.
-    const large = write(2 ** 25, () => void insert.run(4));
+    const large = write(() => void insert.run(4), 2 ** 25);
     assert.deepEqual(stored(), [1, 2, 3, 4]);
     await large;
-    await write(1, () => void insert.run(5));
+    await write(() => void insert.run(5));
     assert.deepEqual(stored(), [1, 2, 3, 4, 5]);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
+
+Deno.test("groupCommits() waits once for a database that is locked, not once for each write", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    using database = openDatabase(`${directory}/x.db`, "CREATE TABLE t (id INTEGER PRIMARY KEY)");
+    using other = openDatabase(`${directory}/x.db`, "");
+    database.exec("PRAGMA busy_timeout = 100");
+    const write = groupCommits(database);
+    other.exec("BEGIN IMMEDIATE");
+    const started = performance.now();
+    const results = await Promise.allSettled(
+      Array.from({ length: 50 }, () => write(() => database.exec("INSERT INTO t VALUES (null)"))),
+    );
+    assert(performance.now() - started < 2000);
+    for (const result of results) {
+      assert(result.status === "rejected");
+      assert.match(result.reason.message, /database is locked/);
+    }
+    other.exec("ROLLBACK");
+    await write(() => database.exec("INSERT INTO t VALUES (null)"));
   } finally {
     await Deno.remove(directory, { recursive: true });
   }

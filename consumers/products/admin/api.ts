@@ -23,7 +23,7 @@ export function adminApi(store: AdminStore, live: Live, http: HttpConfiguration,
   const app = createApp(http, log, "detail");
 
   async function create(context: Context) {
-    const product = store.create(validateProduct(await bodyOf(context)));
+    const product = await store.create(validateProduct(await bodyOf(context)));
     live.tell("message", { type: "product_created", id: product.id });
     return context.json(product, 201, { Location: `/api/products/${product.id}/` });
   }
@@ -36,9 +36,9 @@ export function adminApi(store: AdminStore, live: Live, http: HttpConfiguration,
     if (!product) throw noProduct("random");
     return context.json(product);
   });
-  app.get("/api/products/:by{id=.*}", (context) => {
+  app.get("/api/products/:by{id=.*}", async (context) => {
     const id = context.req.param("by").slice("id=".length);
-    return context.json(found(id, store.get));
+    return context.json(await found(id, store.get));
   });
   app.get("/api/products/:by{title=.*}", (context) => {
     const title = context.req.param("by").slice("title=".length);
@@ -48,19 +48,19 @@ export function adminApi(store: AdminStore, live: Live, http: HttpConfiguration,
   });
   app.get(
     "/api/products/:id",
-    (context) => context.json(found(context.req.param("id"), store.get)),
+    async (context) => context.json(await found(context.req.param("id"), store.get)),
   );
   app.put("/api/products/:id", async (context) => {
     const id = context.req.param("id");
-    found(id, store.get); // 404 goes before 400
+    await found(id, store.get); // 404 goes before 400
     const fields = validateProduct(await bodyOf(context));
-    const product = found(id, (number) => store.update(number, fields));
+    const product = await found(id, (number) => store.update(number, fields));
     live.tell("message", { type: "product_updated", id: product.id });
     return context.json(product);
   });
-  app.delete("/api/products/:id", (context) => {
+  app.delete("/api/products/:id", async (context) => {
     const id = context.req.param("id");
-    found(id, store.remove);
+    await found(id, store.remove);
     live.tell("message", { type: "product_deleted", id: Number(id) });
     return context.body(null, 204);
   });

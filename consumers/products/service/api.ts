@@ -27,12 +27,12 @@ export function serviceApi(
   app.get("/api/products/live", () => live.answer());
   app.get(
     "/api/products/:id",
-    (context) => context.json(found(context.req.param("id"), store.get)),
+    async (context) => context.json(await found(context.req.param("id"), store.get)),
   );
   app.post("/api/products/:id/like", async (context) => {
-    const { id } = found(context.req.param("id"), store.get);
+    const { id } = await found(context.req.param("id"), store.get);
     const user_id = userIn(await bodyOf(context));
-    if (!store.like(id, user_id)) {
+    if (!await store.like(id, user_id)) {
       throw new ValidationError({ user_id: ["This user likes this product already."] });
     }
     return context.json({ id, user_id }, 201);
