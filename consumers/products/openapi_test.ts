@@ -40,7 +40,7 @@ Deno.test("each OpenAPI description has exactly the routes that there are", () =
       .filter(({ method, path }) => method !== "ALL" && /^\/(api|health)/.test(path))
       .map(({ method, path }) =>
         `${method} ${path}`.replace(/:by\{(\w+)=.*\}/, "$1={$1}")
-          .replace(/:(\w+)/, "{$1}")
+          .replace(/:(\w+)\{.*\}/, "{$1}")
       );
     const described = Object.entries(description.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) =>

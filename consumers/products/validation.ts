@@ -56,9 +56,9 @@ const checks: Record<keyof ProductFields, (value: unknown) => string | null | un
  * @throws {ValidationError} with every field that is wrong
  */
 export function validateProduct(body: unknown): ProductFields {
+  if (body === null) throw new ValidationError({ non_field_errors: ["No data provided"] });
   if (!isObject(body)) {
-    const what = Array.isArray(body) ? "list" : body === null ? "null" : "another value";
-    const message = `Invalid data. Expected a dictionary, but got ${what}.`;
+    const message = `Invalid data. Expected a dictionary, but got ${pythonType(body)}.`;
     throw new ValidationError({ non_field_errors: [message] });
   }
   const fields: Record<string, unknown> = {};
@@ -75,6 +75,13 @@ export function validateProduct(body: unknown): ProductFields {
   return fields as unknown as ProductFields;
 }
 
+function pythonType(value: unknown): string {
+  if (Array.isArray(value)) return "list";
+  const number = numberText(value);
+  if (number !== undefined) return /[.e]/i.test(number) ? "float" : "int";
+  return typeof value === "string" ? "str" : "bool";
+}
+
 function textIn(
   value: unknown,
   { required = false, most = Infinity }: { required?: boolean; most?: number },
@@ -88,10 +95,15 @@ function textIn(
     return null;
   }
   const given = numberText(value) ?? value;
-  if (typeof given !== "string" || !given.isWellFormed()) throw new Error("Not a valid string.");
+  if (typeof given !== "string") throw new Error("Not a valid string.");
   const text = given.trim();
-  if (text === "" && required) throw new Error("This field may not be blank.");
   if (text.includes("\0")) throw new Error("Null characters are not allowed.");
+  if (required && /^[\s\p{Cc}]*$/u.test(text)) throw new Error("This field may not be blank.");
+  const [surrogate] = /\p{Surrogate}/u.exec(text) ?? [];
+  if (surrogate) {
+    const code = surrogate.codePointAt(0)!.toString(16).toUpperCase();
+    throw new Error(`Surrogate characters are not allowed: U+${code}.`);
+  }
   if ([...text].length > most) {
     throw new Error(`Ensure this field has no more than ${most} characters.`);
   }

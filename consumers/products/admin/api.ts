@@ -47,10 +47,10 @@ export function adminApi(store: AdminStore, live: Live, http: HttpConfiguration,
     return context.json(product);
   });
   app.get(
-    "/api/products/:id",
+    "/api/products/:id{[0-9]+}",
     async (context) => context.json(await found(context.req.param("id"), store.get)),
   );
-  app.put("/api/products/:id", async (context) => {
+  app.put("/api/products/:id{[0-9]+}", async (context) => {
     const id = context.req.param("id");
     await found(id, store.get); // 404 goes before 400
     const fields = validateProduct(await bodyOf(context));
@@ -58,7 +58,7 @@ export function adminApi(store: AdminStore, live: Live, http: HttpConfiguration,
     live.tell("message", { type: "product_updated", id: product.id });
     return context.json(product);
   });
-  app.delete("/api/products/:id", async (context) => {
+  app.delete("/api/products/:id{[0-9]+}", async (context) => {
     const id = context.req.param("id");
     await found(id, store.remove);
     live.tell("message", { type: "product_deleted", id: Number(id) });

@@ -26,10 +26,10 @@ export function serviceApi(
   app.get("/api/products", (context) => answerList(context, store.list));
   app.get("/api/products/live", () => live.answer());
   app.get(
-    "/api/products/:id",
+    "/api/products/:id{[0-9]+}",
     async (context) => context.json(await found(context.req.param("id"), store.get)),
   );
-  app.post("/api/products/:id/like", async (context) => {
+  app.post("/api/products/:id{[0-9]+}/like", async (context) => {
     const { id } = await found(context.req.param("id"), store.get);
     const user_id = userIn(await bodyOf(context));
     if (!await store.like(id, user_id)) {
