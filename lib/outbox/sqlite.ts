@@ -21,8 +21,9 @@ export function openDatabase(
 ): DatabaseSync {
   try {
     Deno.openSync(file, { create: true, append: true, mode: 0o600 }).close();
-    for (const suffix of ["", "-wal", "-shm"]) protect(file + suffix);
     const database = new DatabaseSync(file, { timeout: 5000 });
+    database.exec("PRAGMA schema_version"); // throws when it is another file, whose permissions stay as they are
+    for (const suffix of ["", "-wal", "-shm"]) protect(file + suffix);
     database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
     if (typeof schema === "string") database.exec(schema);
     else schema(database);

@@ -53,3 +53,25 @@ Deno.test("groupCommits() waits once for a database that is locked, not once for
     await Deno.remove(directory, { recursive: true });
   }
 });
+
+Deno.test("openDatabase() keeps a database to its user, and leaves any other file as it is", async () => {
+  const directory = await Deno.makeTempDir();
+  const mode = async (name: string) => ((await Deno.stat(`${directory}/${name}`)).mode! & 0o777);
+  try {
+    await Deno.writeTextFile(`${directory}/text`, "no database, and everybody may read it", {
+      mode: 0o644,
+    });
+    await Deno.chmod(`${directory}/text`, 0o644);
+    assert.throws(
+      () => openDatabase(`${directory}/text`, ""),
+      /^Error: Cannot open the database '.*\/text': file is not a database$/,
+    );
+    assert.equal(await mode("text"), 0o644);
+    openDatabase(`${directory}/x.db`, "CREATE TABLE t (id INTEGER PRIMARY KEY)").close();
+    await Deno.chmod(`${directory}/x.db`, 0o644); // as earlier versions left it
+    using _database = openDatabase(`${directory}/x.db`, "INSERT INTO t VALUES (null)");
+    for (const name of ["x.db", "x.db-wal", "x.db-shm"]) assert.equal(await mode(name), 0o600);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+});
