@@ -12,6 +12,7 @@ import {
   connectBroker,
   consume,
   deadLetterQueue,
+  declareAsItIs,
   pause,
   runTool,
   textFlag,
@@ -20,7 +21,7 @@ import { adminApi } from "./admin/api.ts";
 import { type AdminStore, openAdminStore } from "./admin/store.ts";
 import { feedbackOf, messageOf } from "./event.ts";
 import { createLive, httpFlags, serve } from "@event-sink/lib/http";
-import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
+import { feedbackQueue, queueFlag } from "./queues.ts";
 import { patience, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
@@ -47,15 +48,16 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
 
   async function work() {
     await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    const declare = declareAsItIs(broker.createChannel, log);
     const publishing = publishOutbox(broker, store.outbox, {
       messageOf: (event) => messageOf(event, flags.queue),
-      declare: declaring(broker, flags.queue),
+      declare: () => declare(flags.queue),
       signal,
       log,
     });
     const consuming = consume(broker, {
       queue: feedback,
-      declare: declaring(broker, feedback),
+      declare: () => declare(feedback),
       prefetch: 20,
       signal,
     }, async (message) => {

@@ -252,7 +252,7 @@ Deno.test("a queue that exists with other arguments is used as it is, with a not
   const admin = await test.start("admin");
   const service = await test.start("service");
   for (const tool of [admin, service]) {
-    await tool.seen(/exists with other arguments and is used as it is: when it is not durable/);
+    await tool.seen(/Queue .* is used as it is: not durable, so it does not outlive the broker/);
   }
   await test.create("one");
   await test.agree();

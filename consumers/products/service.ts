@@ -10,13 +10,14 @@ import {
   connectBroker,
   consume,
   deadLetterQueue,
+  declareAsItIs,
   runTool,
   switchFlag,
   textFlag,
 } from "@event-sink/lib";
 import { messageOf, productEventOf } from "./event.ts";
 import { createLive, httpFlags, serve } from "@event-sink/lib/http";
-import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
+import { feedbackQueue, queueFlag } from "./queues.ts";
 import { serviceApi } from "./service/api.ts";
 import { openServiceStore } from "./service/store.ts";
 import { patience, publishOutbox } from "@event-sink/lib/outbox";
@@ -46,15 +47,16 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
 
   async function work() {
     await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    const declare = declareAsItIs(broker.createChannel, log);
     const publishing = publishOutbox(broker, store.outbox, {
       messageOf: (event) => messageOf(event, feedback),
-      declare: declaring(broker, feedback),
+      declare: () => declare(feedback),
       signal,
       log,
     });
     const consuming = consume(broker, {
       queue: flags.queue,
-      declare: declaring(broker, flags.queue),
+      declare: () => declare(flags.queue),
       prefetch: 100,
       signal,
     }, async (message) => {

@@ -18,7 +18,7 @@ const security = secureHeaders({
     scriptSrc: ["'self'"],
     styleSrc: ["'self'"],
     connectSrc: ["'self'"],
-    imgSrc: ["data:"],
+    imgSrc: ["'self'", "data:"],
     baseUri: ["'none'"],
     formAction: ["'none'"],
     frameAncestors: ["'none'"],
@@ -80,10 +80,12 @@ async function setLength(response: Response): Promise<void> {
   response.headers.set("content-length", `${body.byteLength}`);
 }
 
-/** Serves the files of a page, by path: scripts, styles, and HTML. */
-export function servePage(app: Hono, files: Record<string, string>): void {
-  for (const [path, text] of Object.entries(files)) {
-    const type = /\.js$/.test(path) ? "javascript" : /\.css$/.test(path) ? "css" : "html";
-    app.get(path, ({ body }) => body(text, 200, { "content-type": `text/${type}; charset=utf-8` }));
+const types = { js: "text/javascript", css: "text/css", svg: "image/svg+xml", html: "text/html" };
+
+/** Serves texts by path, such as the files of a page; the type is that of the path's ending, HTML where it has none. */
+export function serveTexts(app: Hono, texts: Record<string, string>): void {
+  for (const [path, text] of Object.entries(texts)) {
+    const type = types[path.split(".")[1] as keyof typeof types] ?? types.html;
+    app.get(path, ({ body }) => body(text, 200, { "content-type": `${type}; charset=utf-8` }));
   }
 }

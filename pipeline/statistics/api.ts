@@ -6,7 +6,7 @@ import type { Log } from "@event-sink/lib";
 import type { Hono } from "hono";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import { createApp, createLive, type HttpConfiguration, servePage } from "@event-sink/lib/http";
+import { createApp, createLive, type HttpConfiguration, serveTexts } from "@event-sink/lib/http";
 import pageStyle from "./page/page.css" with { type: "text" };
 import page from "./page/page.html" with { type: "text" };
 import pageScript from "./page/page.js" with { type: "text" };
@@ -84,7 +84,7 @@ export function statisticsApi(
     "/api/statistics/live",
     () => live.answer(["history", samples], ["details", readDetails()]),
   );
-  servePage(app, {
+  serveTexts(app, {
     "/": page,
     "/page.css": pageStyle,
     "/page.js": pageScript,

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Log } from "@event-sink/lib";
-import { createApp, type HttpConfiguration, type Live, servePage } from "@event-sink/lib/http";
+import { createApp, type HttpConfiguration, type Live, serveTexts } from "@event-sink/lib/http";
 import type { Hono } from "hono";
 import asyncapi from "../asyncapi.json" with { type: "json" };
 import { answerList, bodyOf, found } from "../http.ts";
@@ -40,7 +40,7 @@ export function serviceApi(
   app.get("/health", (context) => context.json({ status: "ok", unpublished: store.outbox.size() }));
   app.get("/openapi.json", (context) => context.json(openapi));
   app.get("/asyncapi.json", (context) => context.json(asyncapi));
-  servePage(app, { "/": page, "/page.css": style, "/shared.js": shared, "/page.js": script });
+  serveTexts(app, { "/": page, "/page.css": style, "/shared.js": shared, "/page.js": script });
   return app;
 }
 
