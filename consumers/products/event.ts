@@ -91,10 +91,12 @@ function envelopeOf({ properties, body }: Message) {
   // Older producers put the name into the content type.
   if (typeof type !== "string" || !/^products?_/.test(type)) throw unknownType(type);
   if (schema !== SCHEMA) {
-    throw new BadMessage(`events of schema ${schema} are not known here, only those of ${SCHEMA}`);
+    throw new BadMessage(
+      `events of schema ${quoted(schema)} are not known here, only those of ${SCHEMA}`,
+    );
   }
   if (version !== undefined && !(Number.isSafeInteger(version) && version > 0)) {
-    throw new BadMessage(`version: expected a whole number from 1, not '${version}'`);
+    throw new BadMessage(`version: expected a whole number from 1, not ${quoted(version)}`);
   }
   try {
     return { type, version: version as number | undefined, body: parseExactly(body) };
@@ -104,7 +106,9 @@ function envelopeOf({ properties, body }: Message) {
 }
 
 function unknownType(type: unknown): BadMessage {
-  return new BadMessage(`it is no event of products: its type is '${printable(`${type}`, 100)}'`);
+  return new BadMessage(
+    `it is no event of products: its type is ${type === undefined ? "missing" : quoted(type)}`,
+  );
 }
 
 /** Of a product, or of what older producers send when one is deleted: its id alone. */
@@ -112,6 +116,9 @@ function idOf(body: unknown): number {
   const value = isObject(body) ? body.id : body;
   const id = wholeNumber(value);
   if (id !== undefined) return id;
-  const shown = printable(`${JSON.stringify(value)}`, 100);
-  throw new BadMessage(`id: expected a whole number from 1, not ${shown}`);
+  throw new BadMessage(`id: expected a whole number from 1, not ${quoted(value)}`);
+}
+
+function quoted(value: unknown): string {
+  return printable(`${JSON.stringify(value)}`, 100);
 }

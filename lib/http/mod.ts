@@ -4,6 +4,5 @@
  */
 export * from "./app.ts";
 export * from "./body.ts";
-export * from "./guard.ts";
 export * from "./live.ts";
 export * from "./server.ts";

@@ -1,6 +1,6 @@
 /**
- * Admin's products. A change and the event that tells of it are stored in one transaction. All SQL of `admin` is here: another database
- * replaces this file.
+ * Admin's products. A change and the event that tells of it are stored in one transaction. All SQL of `admin` is here, but for the outbox's: another
+ * database replaces this file and the outbox.
  * @module
  */
 import type { StoredEvent } from "../event.ts";

@@ -1,5 +1,5 @@
 /**
- * Service's copy of the products, and who likes what. All SQL of `service` is here: another database replaces this file.
+ * Service's copy of the products, and who likes what. All SQL of `service` is here, but for the outbox's: another database replaces both.
  * @module
  */
 import type { ProductEvent, StoredEvent } from "../event.ts";
