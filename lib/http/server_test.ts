@@ -112,6 +112,8 @@ Deno.test("an application answers 404, 405 with Allow, 500, and HEAD as GET with
     [200, "16", ""],
   );
   assert.equal(head.headers.get("x-content-type-options"), "nosniff");
+  assert.match(head.headers.get("content-security-policy")!, /^default-src 'none'; /);
+  assert.deepEqual(await (await server.fetch("/thing/")).json(), { some: "thing" });
   const put = await server.fetch("/thing", { method: "PUT", body: "x" });
   assert.equal(put.status, 405);
   assert.equal(put.headers.get("allow"), "GET, HEAD, POST");
