@@ -38,7 +38,7 @@ export interface ConnectOptions {
    * RabbitMQ's: `cacertfile`, `certfile`, `keyfile`, `password` (the key's), `verify=verify_none`, `server_name_indication`,
    * `auth_mechanism=external`. A certificate is a login where the URL has no user.
    */
-  url: string;
+  amqpUrl: string;
   /** Type of the queues that are declared (the broker's default). */
   queueType?: QueueType;
   /** Gives up connecting (never). */
@@ -56,7 +56,7 @@ export interface ConnectOptions {
  * not answer within `timeout`; a {@linkcode UsageError} when the URL or a file that it names cannot be used
  */
 export async function connectBroker(options: ConnectOptions): Promise<Broker> {
-  const { url, queueType, log = createLog(), timeout } = options;
+  const { amqpUrl: url, queueType, log = createLog(), timeout } = options;
   const declaring = createDeclarer(log, queueType);
   const closing = new AbortController();
   const signal = AbortSignal.any([closing.signal, ...options.signal ? [options.signal] : []]);

@@ -80,7 +80,7 @@ Deno.test("a broker that leaves a question unanswered costs 15 s and a line, and
   await using test = await setup({ classId: 50, methodId: 10 }); // queue.declare
   const log = keptLog();
   const signal = new AbortController().signal;
-  await using broker = await connectBroker({ url: test.url, signal, log });
+  await using broker = await connectBroker({ amqpUrl: test.url, signal, log });
   const channel = await broker.createChannel();
   const queue = unique("unanswered");
   await assert.rejects(
@@ -100,7 +100,7 @@ Deno.test("a half-open connection is noticed by its heartbeats, with a line", as
   await using _ = cable;
   const log = keptLog();
   const signal = new AbortController().signal;
-  await using broker = await connectBroker({ url: `${cable.url}?heartbeat=1`, signal, log });
+  await using broker = await connectBroker({ amqpUrl: `${cable.url}?heartbeat=1`, signal, log });
   await broker.createChannel();
   cable.freeze();
   await eventually(() =>
@@ -114,7 +114,7 @@ Deno.test("unless the URL says otherwise, three heartbeats without a sign of lif
   await using test = await setup();
   const options = { signal: new AbortController().signal, log: keptLog() };
   for (const [url, heartbeat] of [[test.url, 8], [`${test.url}?heartbeat=5`, 5]] as const) {
-    await using _broker = await connectBroker({ url, ...options });
+    await using _broker = await connectBroker({ amqpUrl: url, ...options });
     assert.equal(test.tuned.at(-1), heartbeat);
   }
   assert(3 * test.tuned[0]! < 30);
@@ -126,7 +126,7 @@ Deno.test("an outage of both connections is told once, and so is its end", async
   await using _ = cable;
   const log = keptLog();
   const signal = new AbortController().signal;
-  await using broker = await connectBroker({ url: cable.url, signal, log });
+  await using broker = await connectBroker({ amqpUrl: cable.url, signal, log });
   await broker.createChannel();
   await broker.createConfirmChannel();
   cable.cut("down");
@@ -140,7 +140,7 @@ Deno.test("an outage of both connections is told once, and so is its end", async
 
 Deno.test("a request on a closed channel leaves no timer that ends the connection", async () => {
   await using servers = await startServers();
-  await using broker = await connectBroker({ url: servers.amqpUrl, log: keptLog() });
+  await using broker = await connectBroker({ amqpUrl: servers.amqpUrl, log: keptLog() });
   const channel = await broker.createChannel();
   channel.on("error", () => {});
   await assert.rejects(channel.checkQueue(unique("missing")), { code: 404 });
@@ -188,7 +188,7 @@ Deno.test("of several nodes any is taken, in random order, and the log says whic
   const [first, ...others] = cluster.nodes;
   const reached = async () => {
     const log = keptLog();
-    await using _broker = await connectBroker({ url: cluster.list, log, timeout: 20_000 });
+    await using _broker = await connectBroker({ amqpUrl: cluster.list, log, timeout: 20_000 });
     return log.lines.join();
   };
   const seen = new Set<string>();
@@ -204,7 +204,7 @@ Deno.test("of several nodes any is taken, in random order, and the log says whic
 Deno.test("a connection moves on to a node that is up, and waits when none is", async () => {
   await using cluster = await startNodes();
   const log = keptLog();
-  await using broker = await connectBroker({ url: cluster.list, log });
+  await using broker = await connectBroker({ amqpUrl: cluster.list, log });
   for (let round = 0; round < 2; round++) {
     const host = /^Connected to amqp:\/\/(.*)/.exec(log.lines.at(-1)!)![1];
     const node = cluster.nodes.find((node) => node.host === host)!;
@@ -226,7 +226,7 @@ Deno.test("a connection moves on to a node that is up, and waits when none is", 
 Deno.test("nodes that hang leave time for one that answers, within the time for all", async () => {
   await using cluster = await startNodes();
   for (const node of cluster.nodes.slice(1)) node.freeze();
-  const options = { url: cluster.list, log: keptLog(), timeout: 3000 };
+  const options = { amqpUrl: cluster.list, log: keptLog(), timeout: 3000 };
   // One alone may find it at once.
   const brokers = await Promise.all([1, 2, 3, 4, 5].map(() => connectBroker(options)));
   for (const broker of brokers) await broker[Symbol.asyncDispose]();
@@ -237,11 +237,11 @@ Deno.test("of several nodes one that refuses the login, or is not known, does no
   const [host, strange] = cluster.nodes.map(({ host }) => host);
   const list = `amqp://guest:other@${strange},amqp://guest:guest@nowhere.invalid,${host}`;
   for (let i = 0; i < 3; i++) {
-    await using _broker = await connectBroker({ url: list, log: keptLog() });
+    await using _broker = await connectBroker({ amqpUrl: list, log: keptLog() });
   }
   // Users are the cluster's: no node that is away could take it.
   cluster.nodes[0]!.cut("down");
-  const refused = { url: `${list},127.0.0.1:1`, log: keptLog(), timeout: 20_000 };
+  const refused = { amqpUrl: `${list},127.0.0.1:1`, log: keptLog(), timeout: 20_000 };
   await assert.rejects(connectBroker(refused), ({ message }: Error) => {
     for (
       const reason of [
@@ -257,9 +257,12 @@ Deno.test("of several nodes one that refuses the login, or is not known, does no
   const stop = new AbortController();
   const log = keptLog();
   const url = "amqp://nowhere.invalid,127.0.0.1:1";
-  const waiting = connectBroker({ url, log, signal: stop.signal });
+  const waiting = connectBroker({ amqpUrl: url, log, signal: stop.signal });
   await eventually(() => assert.match(log.lines[0] ?? "", /^Cannot connect: unknown host.*; noth/));
   stop.abort();
   await assert.rejects(waiting, { name: "AbortError" });
-  await assert.rejects(connectBroker({ url: "amqp://nowhere.invalid", log }), /unknown host in/);
+  await assert.rejects(
+    connectBroker({ amqpUrl: "amqp://nowhere.invalid", log }),
+    /unknown host in/,
+  );
 });

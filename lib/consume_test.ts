@@ -19,7 +19,7 @@ async function setup(name: string) {
   const probe = stack.use(await connectProbe(servers.amqpUrl, { queues: [queue] }));
   await probe.channel.assertQueue(queue, { durable: true });
   const stop = new AbortController();
-  const broker = stack.use(await connectBroker({ url: cable.url, signal: stop.signal, log }));
+  const broker = stack.use(await connectBroker({ amqpUrl: cable.url, signal: stop.signal, log }));
   const owned = stack.move();
 
   /** Starts consuming; `stopped()` stops it and waits for its end. */
@@ -252,9 +252,9 @@ Deno.test("consume() goes on after the broker was away", async () => {
 Deno.test("consume() ends loudly when the broker refuses its declaration", async () => {
   await using test = await setup("refused");
   const { running } = test.start(() => {}, {
-    declare: (channel) => channel.assertQueue(test.queue, { durable: false }),
+    declare: (channel) => channel.assertQueue(test.queue, { durable: true, messageTtl: 1000 }),
   });
-  await assert.rejects(running, /^Error: PRECONDITION_FAILED - inequivalent arg 'durable'/);
+  await assert.rejects(running, /^Error: PRECONDITION_FAILED - inequivalent arg 'x-message-ttl'/);
 });
 
 Deno.test("consume() ends loudly, losing nothing, when a message can be neither retried nor dead-lettered", async () => {

@@ -36,8 +36,10 @@ export const brokerFlags: BrokerFlags = {
 /** A refused declaration of something that can be used as it is: declaring again, on another channel, does so. */
 export class UsedAsItIs extends Error {}
 
-/** What a retry or a priority hangs on: with other values of these a queue that exists does not serve. */
+/** What a delay or a priority hangs on: with other values of these a queue does not serve. */
 const NEEDED = /^x-(dead-letter-exchange|dead-letter-routing-key|message-ttl|max-priority)$/;
+/** One that messages wait in for another queue must not lose them when the broker restarts. */
+const NEEDED_BEFORE_ANOTHER = new RegExp(`${NEEDED.source}|^durable$`);
 
 /**
  * Returns what makes a channel declare durable queues of the given type, and use what exists with other properties as it is, with a line that
@@ -47,22 +49,21 @@ const NEEDED = /^x-(dead-letter-exchange|dead-letter-routing-key|message-ttl|max
 export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(channel: C) => C {
   const existing = new Set<string>();
 
-  /** Declares, or only checks what is known to exist in another form. */
+  /** Declares, or only checks what is known to exist in another form; `needed` are the properties that must not differ. */
   async function once<T>(
-    [kind, name]: [kind: string, name: string],
-    declare: () => Promise<T>,
-    check: () => Promise<T>,
+    key: string,
+    needed: RegExp,
+    { declare, check }: { declare: () => Promise<T>; check: () => Promise<T> },
   ): Promise<T> {
-    const key = `${kind} '${name}'`;
     try {
       return await (existing.has(key) ? check() : declare());
     } catch (error) {
       existing.delete(key); // it may have been deleted since
       const { code, message } = error as Error & { code?: number };
-      const [, property = "type", values = ""] =
-        /inequivalent arg '([^']*)'(?:.*: (received .*?)"?$)?/s.exec(message) ?? [];
-      const needed = NEEDED.test(property) && !values.startsWith("received none");
-      if (code !== 406 || property === "type" || needed) throw error;
+      const differing = /inequivalent arg '([^']*)'(?:.*: (received .*?)"?$)?/s.exec(message);
+      if (code !== 406 || !differing) throw error;
+      const [, property = "", values = ""] = differing;
+      if (needed.test(property) && !values.startsWith("received none")) throw error;
       existing.add(key);
       const text = `The ${key} exists with another ${property}${values && ` (${values})`}`;
       // A retry queue asks for these where it may get them.
@@ -78,20 +79,19 @@ export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(
       // Under a name that the broker makes there is nothing yet.
       if (!name) return assertQueue.call(channel, name, options);
       return once(
-        ["queue", name],
-        () => assertQueue.call(channel, name, typed(options, type)),
-        () => channel.checkQueue(name),
+        `queue '${name}'`,
+        options.deadLetterExchange === undefined ? NEEDED : NEEDED_BEFORE_ANOTHER,
+        {
+          declare: () => assertQueue.call(channel, name, typed(options, type)),
+          check: () => channel.checkQueue(name),
+        },
       );
     };
     channel.assertExchange = (name, kind, options) =>
-      once(
-        ["exchange", name],
-        () => assertExchange.call(channel, name, kind, options),
-        async () => {
-          await channel.checkExchange(name);
-          return { exchange: name };
-        },
-      );
+      once(`exchange '${name}'`, /^type$/, {
+        declare: () => assertExchange.call(channel, name, kind, options),
+        check: () => channel.checkExchange(name).then(() => ({ exchange: name })),
+      });
     return channel;
   };
 }

@@ -17,7 +17,7 @@ async function setup(queueType?: "classic" | "quorum") {
   const told: string[] = [];
   const tell = (text: string) => void told.push(text);
   const log = { debug() {}, info: tell, warn: tell, setLevel() {}, written: async () => {} } as Log;
-  const broker = stack.use(await connectBroker({ url: amqpUrl, queueType, log }));
+  const broker = stack.use(await connectBroker({ amqpUrl, queueType, log }));
   /** Handles one message of the queue, `attempts` times. */
   async function handle(handler: (attempt: number) => void, attempts = 1) {
     const stop = new AbortController();

@@ -47,9 +47,9 @@ export function recv<F extends Flags = Record<never, never>>(
   const flags: Flags = { ...brokerFlags, ...named, ...usage.flags };
   return runTool(meta, { about: usage.about, notes, flags }, async (tool) => {
     const { signal, log, print } = tool;
-    const { amqpUrl: url, queueType } = tool.flags as unknown as Values<BrokerFlags>;
+    const { amqpUrl, queueType } = tool.flags as unknown as Values<BrokerFlags>;
     const { queue: name = queue as string } = tool.flags as Record<string, string>;
-    await using broker = await connectBroker({ url, queueType, signal, log });
+    await using broker = await connectBroker({ amqpUrl, queueType, signal, log });
     await consume(broker, {
       ...usage,
       queue: name,

@@ -76,7 +76,7 @@ export function send<F extends Flags = Record<never, never>>(
   const flags = { ...sendFlags, ...usage.flags } as F & SendFlags;
   return runTool(meta, { arguments: "[words...]", ...usage, flags }, async (tool) => {
     const own = tool as unknown as Tool<SendFlags>;
-    const { signal, log, words, flags: { amqpUrl: url, queueType, file, timeout: seconds } } = own;
+    const { signal, log, words, flags: { amqpUrl, queueType, file, timeout: seconds } } = own;
     const timeout = seconds * 1000;
     if (file !== "" && words.length > 0) {
       throw new UsageError("--file and words: only one of them can be the message");
@@ -85,7 +85,7 @@ export function send<F extends Flags = Record<never, never>>(
       throw new UsageError(`--unsent: '${file}' is the file to send, and would be overwritten`);
     }
     try {
-      await using broker = await connectBroker({ url, queueType, signal, log, timeout });
+      await using broker = await connectBroker({ amqpUrl, queueType, signal, log, timeout });
       await using publisher = await createPublisher(broker, {
         declare: usage.declare,
         timeout,

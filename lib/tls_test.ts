@@ -164,7 +164,8 @@ async function trouble(connect: Promise<AsyncDisposable>): Promise<string> {
     return message;
   }
 }
-const broker = (url: string) => trouble(connectBroker({ url, log: quiet, timeout: 20_000 }));
+const broker = (url: string) =>
+  trouble(connectBroker({ amqpUrl: url, log: quiet, timeout: 20_000 }));
 const mongo = (url: string) =>
   trouble(connectMongo({ url, signal: AbortSignal.timeout(20_000), log: quiet }));
 
@@ -241,7 +242,7 @@ Deno.test("amqps://, on a RabbitMQ of its own", async (t) => {
       const log = { ...quiet, warn: (line: string) => void lines.push(line) };
       await using cable = layCable(`${url}?cacertfile=${directory}/renewed.pem`);
       await Deno.copyFile(`${directory}/ca.pem`, `${directory}/renewed.pem`);
-      await using broker = await connectBroker({ url: cable.url, log });
+      await using broker = await connectBroker({ amqpUrl: cable.url, log });
       await broker.createChannel();
       await Deno.remove(`${directory}/renewed.pem`);
       const other = broker.createConfirmChannel(); // by a connection of its own, which waits, too

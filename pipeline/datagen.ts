@@ -13,7 +13,7 @@ import { objectApi } from "./datagen/api.ts";
 import { openObjectStore } from "./datagen/object_store.ts";
 import { storedMessage } from "./event.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
-import { publishOutbox } from "./service/outbox.ts";
+import { publishOutbox } from "@event-sink/lib/outbox";
 import { declare } from "./topology.ts";
 
 await runTool(import.meta, {
@@ -34,12 +34,7 @@ await runTool(import.meta, {
   const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
 
   async function publish() {
-    await using connection = broker = await connectBroker({
-      url: flags.amqpUrl,
-      queueType: flags.queueType,
-      signal,
-      log,
-    });
+    await using connection = broker = await connectBroker({ ...flags, signal, log });
     await publishOutbox(connection, store.outbox, {
       messageOf: storedMessage,
       declare,

@@ -15,7 +15,7 @@ import {
   runTool,
 } from "@event-sink/lib";
 import { createEvent, eventOf, messageOf } from "./event.ts";
-import { createPersistentPublisher } from "./service/persistent_publisher.ts";
+import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { declare, distributorQueue } from "./topology.ts";
 import { traced, traceparent } from "./trace.ts";
 
@@ -27,12 +27,7 @@ await runTool(import.meta, {
     tasks: numberFlag("tasks per object", { default: 3, min: 1, max: 1000, whole: true }),
   },
 }, async ({ flags, signal, log, print }) => {
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await using publisher = await createPersistentPublisher(broker, { declare, signal, log });
   await consume(broker, {
     queue: distributorQueue,

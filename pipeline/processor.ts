@@ -19,7 +19,7 @@ import {
 import { type EventOf, eventOf, type PipelineObject } from "./event.ts";
 import { progressOfTasks } from "./processor/progress.ts";
 import { reporter } from "./processor/report.ts";
-import { createPersistentPublisher } from "./service/persistent_publisher.ts";
+import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { declare, failedQueue, processorQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
 import { loadHandler, parseRange, pretendedWork, withinLimit } from "./processor/work.ts";
@@ -76,12 +76,7 @@ await runTool(import.meta, {
     ? await loadHandler(flags.handler)
     : pretendedWork(parseRange(flags.work));
   const startTask = progressOfTasks();
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await using publisher = await createPersistentPublisher(broker, { declare, signal, log });
 
   /** Does the work of a task, and tells of its start and its end. */

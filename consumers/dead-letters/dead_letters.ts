@@ -80,7 +80,7 @@ Messages that another program holds unacknowledged are neither counted nor touch
       );
     }
   }
-  await using broker = await connectBroker({ url, signal, log, timeout: seconds * 1000 });
+  await using broker = await connectBroker({ amqpUrl: url, signal, log, timeout: seconds * 1000 });
   await commands[command as keyof typeof commands]({ ...tool, broker });
 });
 

@@ -100,7 +100,7 @@ for (const type of ["classic", "quorum"]) {
     const declaration = { durable: true, arguments: { "x-queue-type": type } };
     await test.probe.channel.assertQueue(test.dlq, declaration);
     await test.fill(numbered(7));
-    await using broker = await connectBroker({ url: test.amqpUrl });
+    await using broker = await connectBroker({ amqpUrl: test.amqpUrl });
     const { signal } = new AbortController();
     const expected = ["m0", "m1", "m2", "m3", "m4", "m5", "m6"];
     for (let looks = 0; looks < 100; looks++) {

@@ -48,12 +48,7 @@ await runTool(import.meta, {
   },
 }, async ({ flags, log, print, signal, fail }) => {
   const { queue } = flags;
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await using mongo = await connectMongo({ url: flags.mongoUrl, signal, log });
   const collection = mongo.client.db(flags.database).collection(flags.collection);
   const write = batchWriter(collection, {

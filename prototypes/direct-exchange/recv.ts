@@ -18,12 +18,7 @@ Dead-letter queue: ${deadLetters}`,
   flags: { ...brokerFlags },
 }, async ({ flags, words: keys, signal, log, print }) => {
   const queue = `direct_logs.${crypto.randomUUID()}`; // of this recv alone
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await consume(broker, {
     queue,
     async declare(channel) {

@@ -84,7 +84,7 @@ await runTool(import.meta, {
 95 of 100 uploads are to end within 8 s of their request. To exit press CTRL+C
 `);
 
-  await using broker = await connectBroker({ url: amqpUrl, signal, log });
+  await using broker = await connectBroker({ amqpUrl, signal, log });
   const queue = uploadQueue(uploadQueueFlag.default, appId);
   await using publisher = await createPublisher(broker, {
     declare: (channel) => channel.assertQueue(queue, { durable: true }),

@@ -92,12 +92,7 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
   let lastLook = -Infinity;
 
   async function watch() {
-    await using broker = await connectBroker({
-      url: flags.amqpUrl,
-      queueType: flags.queueType,
-      signal,
-      log,
-    });
+    await using broker = await connectBroker({ ...flags, signal, log });
     const declare = declareAsItIs(broker.createChannel, log);
     const declareScales = declareAsItIs(broker.createConfirmChannel, log);
     await using publisher = await createPublisher(broker, {

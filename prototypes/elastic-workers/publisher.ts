@@ -49,12 +49,7 @@ await runTool(import.meta, {
   const count = flags.count ?? requests.length;
   const gap = flags.rate === undefined ? flags.interval * 1000 : 1000 / flags.rate;
   const queue = uploadQueue(flags.uploadQueuename, flags.appId);
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   const declare = declareAsItIs(broker.createConfirmChannel, log);
   await using publisher = await createPublisher(broker, { declare: () => declare(queue), signal });
   const started = performance.now();

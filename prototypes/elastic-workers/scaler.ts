@@ -79,12 +79,7 @@ Words after -- are further arguments of every worker: scaler -- --upload-time 2-
     .concat("--report-queuename", flags.reportQueuename, words);
   const driver = await createDriver(flags, args, log);
   await using pools = createPools(driver, { most: flags.most, signal, log, print });
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   const declare = declareAsItIs(broker.createChannel, log);
   await consume(broker, {
     queue: flags.scaleQueuename,

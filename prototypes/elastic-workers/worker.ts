@@ -84,12 +84,7 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
   if (flags.untilStdinEnds) stdinEnded().then(dismiss);
 
   const queue = uploadQueue(flags.uploadQueuename, flags.appId);
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   const declare = declareAsItIs(broker.createChannel, log);
   const declareReports = declareAsItIs(broker.createConfirmChannel, log);
   // Without the signal: the upload in hand is reported after it.

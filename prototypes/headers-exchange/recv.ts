@@ -39,12 +39,7 @@ await runTool(import.meta, {
     throw new UsageError("a header is given twice: a binding compares each with one value");
   }
   const queue = `header_logs.${crypto.randomUUID()}`; // of this recv alone
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await consume(broker, {
     queue,
     async declare(channel) {

@@ -27,12 +27,7 @@ await runTool(import.meta, {
     work: numberFlag("seconds of pretended work per request", { default: 0 }),
   },
 }, async ({ flags, signal, log, print }) => {
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await using publisher = await createPublisher(broker, { signal });
   await consume(broker, {
     queue,

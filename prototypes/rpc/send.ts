@@ -32,8 +32,7 @@ await runTool(import.meta, {
   const correlationId = crypto.randomUUID(); // which request an answer belongs to
   const answered = Promise.withResolvers<ConsumeMessage>();
   await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
+    ...flags,
     signal,
     log,
     timeout,

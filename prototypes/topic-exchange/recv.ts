@@ -23,12 +23,7 @@ A message that matches several patterns comes once. Dead-letter queue: ${deadLet
   flags: { ...brokerFlags },
 }, async ({ flags, words: patterns, signal, log, print }) => {
   const queue = `topic_logs.${crypto.randomUUID()}`; // of this recv alone
-  await using broker = await connectBroker({
-    url: flags.amqpUrl,
-    queueType: flags.queueType,
-    signal,
-    log,
-  });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await consume(broker, {
     queue,
     async declare(channel) {
