@@ -1,5 +1,5 @@
 /**
- * An AMQP 0-9-1 broker in this process, behaving as RabbitMQ 3.10 does, for one machine.
+ * An AMQP 0-9-1 broker in this process, behaving as RabbitMQ 4.0 does, for one machine.
  *
  * ```ts
  * await using broker = await startBroker({ port: 0 });
@@ -26,7 +26,7 @@ export interface BrokerOptions {
   password?: string;
   /** Names of the virtual hosts. Default `["/"]`. */
   vhosts?: readonly string[];
-  /** Largest body in bytes. Default 134217728, as RabbitMQ's. */
+  /** Largest body in bytes, as RabbitMQ's `max_message_size`. Default 16777216. */
   maxMessageSize?: number;
   /** Connections at a time; further ones are closed at once. Default 4096. */
   maxConnections?: number;
@@ -100,7 +100,7 @@ function listen(hostname: string, port: number): Deno.Listener {
 
 function limitsOf(options: BrokerOptions): Limits {
   return {
-    maxMessageSize: options.maxMessageSize ?? 134_217_728,
+    maxMessageSize: options.maxMessageSize ?? 16 * 1024 ** 2,
     maxConnections: options.maxConnections ?? 4096,
     patience: options.handshakeTimeout ?? 10_000,
     consumerTimeout: options.consumerTimeout ?? 1_800_000,

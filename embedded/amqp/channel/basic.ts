@@ -56,10 +56,13 @@ function consume(channel: Channel, args: Args<"basic.consume">): void {
   if (args.arguments.has("x-credit")) {
     throw new ProtocolError("NOT_IMPLEMENTED", "x-credit");
   }
-  if (queue.inExclusiveUse || (args.exclusive && queue.consumers.length > 0)) {
+  const { type, singleActive } = queue.settings;
+  const excluded = args.exclusive &&
+    (queue.consumers.length > 0 || (singleActive && type === "classic"));
+  if (queue.consumers.inExclusiveUse || excluded) {
     throw new ProtocolError("ACCESS_REFUSED", `${queue.label} in exclusive use`);
   }
-  if (queue.settings.type === "quorum" && channel.limit > 0) {
+  if (type === "quorum" && channel.limit > 0) {
     throw new ProtocolError("NOT_IMPLEMENTED", `${queue.label} does not support global qos`);
   }
   const consumer = new ChannelConsumer(
@@ -137,7 +140,7 @@ export const basicHandlers: Handlers = {
       channel.id,
       tag,
       entry.redelivered,
-      outgoing(entry, true),
+      outgoing(entry),
       queue.length,
       connection.frameMax,
     );

@@ -50,8 +50,8 @@ export interface Unacked {
   readonly since: number;
 }
 
-/** What becomes of deliveries: acknowledged, put back to their queues, or dead-lettered. */
-export type Settlement = "ack" | "requeue" | "discard";
+/** What becomes of deliveries: acknowledged, given back by the client, dead-lettered, or put back since their channel is gone. */
+export type Settlement = "ack" | "requeue" | "discard" | "return";
 
 /** What tx.commit is to do (RabbitMQ "Transactions": publishes and acknowledgements). */
 export interface Transaction {
@@ -94,12 +94,9 @@ export class ChannelConsumer implements Consumer {
   }
 }
 
-/**
- * The message as it is delivered: a quorum queue tells how often it came back (RabbitMQ "Poison Message Handling").
- * @param always Tell it of the first delivery too, as basic.get does.
- */
-export function outgoing({ message, queue, returns }: Entry, always = false): Message {
-  if ((returns === 0 && !always) || queue.settings.type !== "quorum") return message;
+/** The message as it is delivered: a quorum queue tells how often it came back (RabbitMQ "Poison Message Handling"). */
+export function outgoing({ message, queue, returns }: Entry): Message {
+  if (returns === 0 || queue.settings.type !== "quorum") return message;
   const properties = message.properties();
   const headers: Table = new Map(properties.headers ?? []);
   headers.set("x-delivery-count", { t: "l", v: returns } as Field);
@@ -195,7 +192,7 @@ export class Channel {
 
   /** Acknowledge, requeue or dead-letter deliveries, and let the queues go on. */
   apply(action: Settlement, settled: Unacked[]): void {
-    if (action === "requeue") requeue(settled);
+    if (action === "requeue" || action === "return") requeue(settled, action === "requeue");
     else {
       for (const { entry } of settled) {
         if (action === "ack") entry.queue.settle(entry);
@@ -275,18 +272,18 @@ export class Channel {
     this.delivered = 0;
     const queues = new Set(consumers.map(({ queue }) => queue));
     for (const consumer of consumers) consumer.queue.removeConsumer(consumer);
-    this.apply("requeue", returned);
+    this.apply("return", returned);
     for (const queue of queues) queue.drain();
   }
 }
 
 /** Put deliveries back to their queues, to each of them all at once. */
-function requeue(deliveries: Unacked[]): void {
+function requeue(deliveries: Unacked[], refused: boolean): void {
   const byQueue = new Map<Queue, Entry[]>();
   for (const { entry } of deliveries) {
     const entries = byQueue.get(entry.queue);
     if (entries) entries.push(entry);
     else byQueue.set(entry.queue, [entry]);
   }
-  for (const [queue, entries] of byQueue) queue.requeue(entries);
+  for (const [queue, entries] of byQueue) queue.requeue(entries, refused);
 }

@@ -1,6 +1,6 @@
 /**
  * What the contract tests share. They run against `AMQP_URL` when it is set, else against a broker of their own; every
- * assertion holds on RabbitMQ 3.10 and on ours.
+ * assertion holds on RabbitMQ 4.0 and on ours, and, unless the test says otherwise, on RabbitMQ 3.10.
  * @module
  */
 import { Buffer } from "node:buffer";
@@ -72,6 +72,8 @@ export interface Setup extends AsyncDisposable {
   closeOfConnection(action: (channel: Channel) => unknown): Promise<Close>;
   /** How many messages are ready. */
   count(queue: string): Promise<number>;
+  /** Whether the server announces RabbitMQ 4 or later, as ours does: what tests ask where RabbitMQ 3.10 did otherwise. */
+  isVersion4(): Promise<boolean>;
 }
 
 /** Start a fixture. */
@@ -123,6 +125,12 @@ export async function setup(): Promise<Setup> {
     async count(queue) {
       counter ??= await channel();
       return (await counter.checkQueue(queue)).messageCount;
+    },
+    async isVersion4() {
+      const { connection } = await connect() as unknown as {
+        connection: { serverProperties: { version: string } };
+      };
+      return parseInt(connection.serverProperties.version) >= 4;
     },
     async [Symbol.asyncDispose]() {
       for (const connection of connections) await connection.close().catch(() => {});
