@@ -77,13 +77,13 @@ export class ChannelConsumer implements Consumer {
   canTake(): boolean {
     const { channel } = this;
     if (!channel.connection.writable) return false;
-    if (this.noAck) return true;
-    if (this.prefetch > 0 && this.unacked >= this.prefetch) return false;
-    return channel.limit === 0 || channel.delivered < channel.limit;
+    if (channel.limit > 0 && channel.delivered >= channel.limit) return false;
+    return this.noAck || this.prefetch === 0 || this.unacked < this.prefetch;
   }
 
   deliver(entry: Entry): void {
     const { channel, noAck } = this;
+    channel.lastServed = this.queue;
     const tag = channel.nextTag(noAck ? undefined : entry, this);
     channel.write(this.tag, tag, entry.redelivered, outgoing(entry));
     if (noAck) this.queue.settle(entry);
@@ -118,6 +118,8 @@ export class Channel {
   limit = 0;
   /** Unacknowledged deliveries to consumers. */
   delivered = 0;
+  /** The queue whose message was delivered last. */
+  lastServed: Queue | undefined;
   tx: Transaction | undefined;
   /** Set by confirm.select. */
   confirms: Confirms | undefined;
@@ -212,9 +214,11 @@ export class Channel {
     }
   }
 
-  /** Let all queues of this channel's consumers deliver. */
+  /** Let all queues of this channel's consumers deliver, each in its turn, since they share the channel's limit. */
   drain(): void {
-    for (const { queue } of this.consumers.values()) queue.drain();
+    const queues = [...new Set([...this.consumers.values()].map(({ queue }) => queue))];
+    const first = this.lastServed ? queues.indexOf(this.lastServed) + 1 : 0;
+    for (let i = 0; i < queues.length; i++) queues[(first + i) % queues.length]!.drain();
   }
 
   /** The queue of a consumer is gone: the client is told after the current method, whose answer comes first. */
