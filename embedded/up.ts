@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1 --allow-read --allow-write --allow-env=TMPDIR
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,[::1] --allow-read --allow-write --allow-env=TMPDIR
 /**
  * Start the embedded broker and store, until Ctrl-C.
  *

@@ -45,7 +45,7 @@ export interface Client {
   finishTurn(refusal: string | undefined): void;
   /** What was short is there again. */
   unblock(): void;
-  /** A second has passed. @param now Epoch milliseconds */
+  /** Half a second has passed. @param now Epoch milliseconds */
   tick(now: number): void;
   /** Close with 320 CONNECTION_FORCED. */
   shutDown(reason: string): void;
@@ -315,7 +315,7 @@ export class Broker implements TopologyHost {
     this.afterMethod();
   }
 
-  /** Called every second. */
+  /** Called twice a second. */
   tick(): void {
     if (this.disk?.retry()) {
       this.finish(this.connections);

@@ -91,8 +91,11 @@ function settle(
   else channel.apply(action, unacked);
 }
 
-function recover(channel: Channel, requeue: boolean): void {
+function checkRecover(requeue: boolean): void {
   if (!requeue) throw new ProtocolError("NOT_IMPLEMENTED", "requeue=false");
+}
+
+function recover(channel: Channel): void {
   channel.apply("requeue", channel.collect(0, true));
 }
 
@@ -132,6 +135,8 @@ export const basicHandlers: Handlers = {
       );
     }
     const entry = queue.get();
+    // What has expired behind it does not count as left.
+    queue.dropExpired();
     if (!entry) return channel.send("basic.get-empty", { clusterId: "" });
     const tag = channel.nextTag(args.noAck ? undefined : entry, undefined);
     const { connection } = channel;
@@ -157,10 +162,12 @@ export const basicHandlers: Handlers = {
     settle(channel, args.requeue ? "requeue" : "discard", args.deliveryTag, false);
   },
   "basic.recover"(channel, args) {
-    recover(channel, args.requeue);
+    checkRecover(args.requeue);
     channel.send("basic.recover-ok", {});
+    recover(channel);
   },
   "basic.recover-async"(channel, args) {
-    recover(channel, args.requeue);
+    checkRecover(args.requeue);
+    recover(channel);
   },
 };

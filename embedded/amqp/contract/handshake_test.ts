@@ -128,3 +128,44 @@ Deno.test("the connection lives while heartbeats come, and is dropped without th
   }
   assert.ok(beats > 0 && beats < 20, `${beats} heartbeats`);
 });
+
+Deno.test("heartbeats come at half the interval", async () => {
+  await using s = await setup();
+  await using wire = await Wire.login(s.url);
+  await wire.expect("connection.tune");
+  await wire.send(0, "connection.tune-ok", { channelMax: 10, frameMax: 131072, heartbeat: 1 });
+  const virtualHost = virtualHostOf(s.url);
+  await wire.send(0, "connection.open", { virtualHost, capabilities: "", insist: false });
+  await wire.expect("connection.open-ok");
+  const started = performance.now();
+  for (let beats = 0; beats < 6; beats++) {
+    await wire.frame(8, 0, Buffer.alloc(0));
+    assert.equal((await wire.read())!.type, 8);
+  }
+  const took = performance.now() - started;
+  assert.ok(took > 2000 && took < 4500, `${took} ms for six heartbeats`);
+});
+
+Deno.test("who is refused and stays is hung up on within seconds", async () => {
+  await using s = await setup();
+  await using wire = await Wire.login(s.url, failureClose, "\0guest\0wrong");
+  await wire.expect("connection.close");
+  const started = performance.now();
+  assert.equal(await wire.read(), undefined);
+  const took = performance.now() - started;
+  assert.ok(took < 4000, `${took} ms`);
+});
+
+Deno.test("the server listens on ::1, too, where there is IPv6", async () => {
+  await using s = await setup();
+  const url = new URL(s.url);
+  if (!["127.0.0.1", "localhost"].includes(url.hostname) || !hasIpv6()) return;
+  url.hostname = "[::1]";
+  await using wire = await Wire.open(url.href);
+  await wire.send(1, "channel.close", { replyCode: 0, replyText: "", classId: 0, methodId: 0 });
+  await wire.expect("channel.close-ok");
+});
+
+function hasIpv6(): boolean {
+  return Deno.networkInterfaces().some(({ address }) => address === "::1");
+}

@@ -290,3 +290,17 @@ Deno.test("priorities are delivered highest first, in order within one", async (
   channel.nack(held as never, false, true);
   assert.deepEqual(texts(await getAll(channel, queue)), ["b", "c", "e", "a", "f", "d", "g"]);
 });
+
+Deno.test("basic.get does not count what has expired behind its message", async () => {
+  await using s = await setup();
+  const channel = await s.confirmChannel();
+  const queue = s.name();
+  await channel.assertQueue(queue);
+  await publishAll(channel, "", queue, ["1"]);
+  await publishAll(channel, "", queue, ["2", "3"], { expiration: "1" });
+  await publishAll(channel, "", queue, ["4"]);
+  await new Promise((resolve) => setTimeout(resolve, 20)); // until they have expired
+  const message = await channel.get(queue);
+  assert.ok(message);
+  assert.equal(message.fields.messageCount, 1);
+});
