@@ -281,13 +281,23 @@ export class Channel {
   }
 }
 
-/** Put deliveries back to their queues, to each of them all at once. */
+/**
+ * Put deliveries back to their queues.
+ * @param refused What the client gives back is put back for each consumer by itself, as RabbitMQ does, so that the first is
+ * delivered again before the second is there; what a channel leaves behind, all at once.
+ */
 function requeue(deliveries: Unacked[], refused: boolean): void {
-  const byQueue = new Map<Queue, Entry[]>();
-  for (const { entry } of deliveries) {
-    const entries = byQueue.get(entry.queue);
-    if (entries) entries.push(entry);
-    else byQueue.set(entry.queue, [entry]);
+  const grouped = new Map<string, Unacked[]>();
+  for (const delivery of deliveries) {
+    const { entry: { queue }, consumer } = delivery;
+    const key = `${queue.name}\0${queue.id}\0${refused && consumer?.tag || ""}`;
+    const group = grouped.get(key);
+    if (group) group.push(delivery);
+    else grouped.set(key, [delivery]);
   }
-  for (const [queue, entries] of byQueue) queue.requeue(entries, refused);
+  const keys = [...grouped.keys()];
+  for (const key of refused ? keys.sort() : keys) {
+    const group = grouped.get(key)!;
+    group[0]!.entry.queue.requeue(group.map(({ entry }) => entry), refused);
+  }
 }

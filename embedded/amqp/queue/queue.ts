@@ -309,6 +309,8 @@ export class Queue {
       else this.ready.putBack(entry);
     }
     if (this.deleted) return;
+    // What is too much in a classic queue is dropped before consumers could have it.
+    if (type === "classic") this.dropOverflow();
     this.drain();
     this.dropOverflow();
     this.watchExpiry();
