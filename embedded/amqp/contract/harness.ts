@@ -57,6 +57,14 @@ function closeOf(error: unknown, url: string): Close {
   return { code: code ?? Number(found?.[1]), text };
 }
 
+/** Whether a server announces RabbitMQ 4 or later. */
+export function isVersion4(model: Connection): boolean {
+  const { connection } = model as unknown as {
+    connection: { serverProperties: { version: string } };
+  };
+  return parseInt(connection.serverProperties.version) >= 4;
+}
+
 /** A fixture: connections and unique names, cleaned up at the end. */
 export interface Setup extends AsyncDisposable {
   readonly url: string;
@@ -126,12 +134,7 @@ export async function setup(): Promise<Setup> {
       counter ??= await channel();
       return (await counter.checkQueue(queue)).messageCount;
     },
-    async isVersion4() {
-      const { connection } = await connect() as unknown as {
-        connection: { serverProperties: { version: string } };
-      };
-      return parseInt(connection.serverProperties.version) >= 4;
-    },
+    isVersion4: async () => isVersion4(await connect()),
     async [Symbol.asyncDispose]() {
       for (const connection of connections) await connection.close().catch(() => {});
       if (given !== undefined && names.length > 0) {
