@@ -85,7 +85,7 @@ Deno.test("tools import lib, their own folder and npm; lib and embedded import n
       const allowed = local
         ? roomOf(target) === room && (test || !isTest(target)) ||
           test && target === "lib/testing.ts"
-        : ["@event-sink/lib", "@event-sink/lib/http"].includes(target)
+        : ["@event-sink/lib", "@event-sink/lib/http", "@event-sink/lib/page"].includes(target)
         ? room !== "lib" && room !== "embedded"
         : target === "@event-sink/embedded"
         ? test

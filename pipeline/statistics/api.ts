@@ -4,14 +4,12 @@
  */
 import type { Log } from "@event-sink/lib";
 import type { Hono } from "hono";
-import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
-import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
-import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
-import pageStyle from "./page/page.css" with { type: "text" };
-import page from "./page/page.html" with { type: "text" };
-import pageScript from "./page/page.js" with { type: "text" };
+import { servePage } from "@event-sink/lib/page";
+import style from "./page/page.css" with { type: "text" };
+import html from "./page/page.html" with { type: "text" };
+import script from "./page/page.js" with { type: "text" };
 import type { Metrics } from "./metrics.ts";
 import type { Details, Statistics, StatisticsStore } from "./store.ts";
 
@@ -27,20 +25,6 @@ const INTERVAL = 1000;
 const KEPT = 1800;
 /** Milliseconds that a page waits before it connects again. */
 const RETRY = 1000;
-
-const security = secureHeaders({
-  contentSecurityPolicy: {
-    defaultSrc: ["'none'"],
-    scriptSrc: ["'self'"],
-    styleSrc: ["'self'"],
-    connectSrc: ["'self'"],
-    imgSrc: ["data:"],
-    baseUri: ["'none'"],
-    formAction: ["'none'"],
-    frameAncestors: ["'none'"],
-  },
-  strictTransportSecurity: false, // for the proxy that adds TLS to decide
-});
 
 /** What the page's tables show. */
 export interface LiveDetails extends Details {
@@ -71,7 +55,7 @@ export function statisticsApi(
   { store, read, metrics, brokerTrouble, signal, http, log }: StatisticsApi,
 ): Hono {
   const app = createApp(http, log);
-  app.use(security);
+  servePage(app, { html, style, script });
   const readDetails = cachedByCost((): LiveDetails => ({
     ...store.details(),
     broker: brokerTrouble() ?? "connected",
@@ -102,17 +86,6 @@ export function statisticsApi(
         await stream.writeSSE({ event: "sample", data: JSON.stringify(sample) });
       }
     }));
-
-  const text = (path: string, body: string, type: string) =>
-    app.get(
-      path,
-      (context) => context.body(body, 200, { "content-type": `${type}; charset=utf-8` }),
-    );
-  text("/", page, "text/html");
-  text("/page.css", pageStyle, "text/css");
-  text("/page.js", pageScript, "text/javascript");
-  text("/uplot.js", uPlotScript, "text/javascript");
-  text("/uplot.css", uPlotStyle, "text/css");
   return app;
 }
 

@@ -4,32 +4,16 @@
  */
 import type { Log } from "@event-sink/lib";
 import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
+import { servePage } from "@event-sink/lib/page";
 import type { Hono } from "hono";
-import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
-import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
-import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import type { Apps } from "./apps.ts";
-import pageStyle from "./page/page.css" with { type: "text" };
-import page from "./page/page.html" with { type: "text" };
-import pageScript from "./page/page.js" with { type: "text" };
+import style from "./page/page.css" with { type: "text" };
+import html from "./page/page.html" with { type: "text" };
+import script from "./page/page.js" with { type: "text" };
 
 /** Milliseconds that a page waits before it connects again. */
 const RETRY = 1000;
-
-const security = secureHeaders({
-  contentSecurityPolicy: {
-    defaultSrc: ["'none'"],
-    scriptSrc: ["'self'"],
-    styleSrc: ["'self'"],
-    connectSrc: ["'self'"],
-    imgSrc: ["data:"],
-    baseUri: ["'none'"],
-    formAction: ["'none'"],
-    frameAncestors: ["'none'"],
-  },
-  strictTransportSecurity: false, // for the proxy that adds TLS to decide
-});
 
 /** What the interface needs. */
 export interface MonitorApi {
@@ -47,7 +31,7 @@ export interface MonitorApi {
 /** Returns the application. */
 export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Hono {
   const app = createApp(http, log);
-  app.use(security);
+  servePage(app, { html, style, script });
   const state = (appId: string) => stateOf(apps, appId);
 
   app.get("/api/apps", (context) => context.json(apps.ids().map(state)));
@@ -95,17 +79,6 @@ export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Ho
         "content-type": "text/plain; version=0.0.4; charset=utf-8",
       }),
   );
-
-  const text = (path: string, body: string, type: string) =>
-    app.get(
-      path,
-      (context) => context.body(body, 200, { "content-type": `${type}; charset=utf-8` }),
-    );
-  text("/", page, "text/html");
-  text("/page.css", pageStyle, "text/css");
-  text("/page.js", pageScript, "text/javascript");
-  text("/uplot.js", uPlotScript, "text/javascript");
-  text("/uplot.css", uPlotStyle, "text/css");
   return app;
 }
 
