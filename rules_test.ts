@@ -71,9 +71,9 @@ Deno.test("tools import lib, their own folder and npm; lib and embedded import n
     "consumers/demo.ts -> consumers/echo/topology.ts": "the exchange of the tools that it starts",
     "bench/worker.ts -> reactor/queue/add.ts": "it fills the queue that it measures",
     "bench/worker.ts -> reactor/queue/collections.ts": "the same",
-    "bench/elastic.ts -> prototypes/elastic-workers/monitor/control.ts":
+    "bench/elastic/ours.ts -> prototypes/elastic-workers/monitor/control.ts":
       "the law that it simulates",
-    "bench/elastic.ts -> prototypes/elastic-workers/monitor/meter.ts": "the same",
+    "bench/elastic/ours.ts -> prototypes/elastic-workers/monitor/meter.ts": "the same",
     "rules_test.ts -> consumers/dead-letters/queues.ts": "a rule is about it",
   };
   const problems: string[] = [];
