@@ -85,7 +85,8 @@ function print(title: string, results: Results) {
       spread(all(({ overshoot }) => overshoot), (times) => times.toFixed(1)),
       spread(all(({ recovery }) => recovery), (time) => time.toFixed(0)),
     ];
-    if (name !== "ours") {
+    if (name === "ours") cells.push("", "");
+    else {
       const at = (from: Swept[], hours: Swept[]) =>
         equal(
           from.map((each, index) => shareAt(each, hours[index]!.set.workerHours)),

@@ -13,12 +13,14 @@ import type { Rival } from "./rivals.ts";
 /** What is set in another way than by default: flags of the monitor. */
 export type Setting = Partial<Policy> & { strictness?: number };
 
-/** The settings that are tried: one flag turned at a time, `--objective`, `--min` or `--max`; the last two by what the load's peak keeps busy. */
+/** The settings that are tried: one flag turned at a time, `--objective`, `--cooldown`, `--min` or `--max`; the last two by what the load's peak keeps
+ * busy. */
 export function settings(peak: number): Setting[] {
   const of = (shares: number[], make: (workers: number) => Setting) =>
     shares.map((share) => make(Math.max(1, Math.round(share * peak))));
   return [
     ...[0.4, 0.6, 0.8, 1.3, 1.7, 2.5].map((strictness) => ({ strictness })),
+    ...[0, 10].map((cooldown) => ({ cooldown })),
     ...of([0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.6, 2.5], (min) => ({ min })),
     ...of([0.2, 0.35, 0.5, 0.65, 0.8, 0.95], (max) => ({ max })),
   ];
