@@ -89,6 +89,15 @@ Deno.test("monitor asks for workers as the backlog grows, serves its wish, and d
   assert.equal((await monitor.ended()).code, 0);
 });
 
+Deno.test("monitor says when another one takes reports from its queue", async () => {
+  await using test = await setup("two");
+  const first = test.start("monitor", ...fast);
+  await first.seen(/Waiting for reports/);
+  const second = test.start("monitor", ...fast);
+  const warning = /2 programs take reports from 'test\.two\S+': each monitor sees only a part/;
+  for (const monitor of [first, second]) await monitor.seen(warning);
+});
+
 Deno.test("monitor refuses --min above --max", async () => {
   await using test = await setup("minmax");
   const { code, stderr } = await test.start("monitor", "--min", "5", "--max", "2").ended();

@@ -99,6 +99,7 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
       declare: () => declareScales(scales),
       signal,
     });
+    let shared = false;
     /** Reports that had waited for us. */
     let past = 0;
     const consumingReports = consume(broker, {
@@ -147,6 +148,13 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
             );
           }
         }
+        const readers = (await inspect(reports))?.consumers ?? 0;
+        if (readers > 1 && !shared) {
+          log.warn(
+            `${readers} programs take reports from '${reports}': each monitor sees only a part, and decides wrongly. Give it a queue of its own`,
+          );
+        }
+        shared = readers > 1;
         lastLook = Date.now();
       },
     });

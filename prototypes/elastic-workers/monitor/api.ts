@@ -82,14 +82,17 @@ export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Ho
   return app;
 }
 
-/** An app as JSON: numbers at the top, as KEDA's `metrics-api` trigger reads one of them by its name (`valueLocation: workers_wanted`). */
+/**
+ * An app as JSON: numbers at the top, as KEDA's `metrics-api` trigger reads one of them by its name (`valueLocation: workers_wanted`). While there is
+ * none it is null, which KEDA takes for a failure and changes nothing; a 0 would end all workers (https://keda.sh/docs/latest/scalers/metrics-api/).
+ */
 export function stateOf(apps: Apps, appId: string) {
   const samples = apps.samples(appId);
   if (!samples) return undefined;
   const last = samples.at(-1);
   return {
     app_id: appId,
-    workers_wanted: last?.wanted ?? 0,
+    workers_wanted: last?.wanted ?? null,
     workers: last?.workers ?? 0,
     backlog: last ? last.waiting + last.busy : 0,
     waiting: last?.waiting ?? 0,

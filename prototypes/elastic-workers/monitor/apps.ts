@@ -95,6 +95,8 @@ export function createApps(policy: Policy & { log: Log }) {
       if (app.samples.length > KEPT) app.samples.shift();
       news.resolve();
       news = Promise.withResolvers();
+      // Some of the workers may have lost the broker, too, and not be back yet.
+      if (measured.watched < policy.window && workers <= consumers) return undefined;
       if (!changed && time - app.asked < REPEAT) return undefined;
       app.asked = time;
       return { app_id: appId, workers, reason, changed, before };
