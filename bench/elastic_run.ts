@@ -92,7 +92,7 @@ async function real(requests: Requests): Promise<Run & { startTime: number }> {
   let began = Infinity;
   start("monitor", ["--app-id", "e123456", ...flags], (line) => {
     const seconds = (performance.now() - began) / 1000;
-    if (/ workers, not /.test(line) && seconds >= 0 && seconds <= load.seconds) run.changes++;
+    if (/ workers?, not /.test(line) && seconds >= 0 && seconds <= load.seconds) run.changes++;
   });
   start("scaler", ["--state-directory", directory, "--", ...workerArgs]);
   while ((await channel.checkQueue(queue)).consumerCount < 1) await pause(100);

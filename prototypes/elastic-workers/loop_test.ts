@@ -230,3 +230,31 @@ Deno.test("500 uploads: worker, scaler and monitor killed in the middle, each is
   assert.deepEqual(await alive(directory), []);
   await test.counts(`${queues.upload}.dlq`, 0);
 });
+
+Deno.test("the broker goes away in the middle of the uploads and comes back: each is done, and nobody is taken away meanwhile", async () => {
+  await using test = await setup("outage");
+  const { directory, queues, appId, cable } = test;
+  await test.probe.channel.assertQueue(queues.upload, { durable: true });
+  const ids = Array.from({ length: 60 }, (_, number) => `upload-${number}`);
+  for (const messageId of ids) test.send(queues.upload, request, { messageId });
+  const monitor = test.start("monitor", "--port", "0", "--app-id", appId, "--max", "4", ...fast);
+  const [, url] = await monitor.seen(/The page is at (\S+)/);
+  const scaler = test.start("scaler", "--state-directory", directory, "--", "--upload-time", "0.3");
+  const state = async () => await (await fetch(`${url}/api/apps/${appId}`)).json();
+  await eventually(async () => assert.equal((await state()).workers, 4));
+  const before = await alive(directory);
+  cable.cut("down");
+  await monitor.seen(/Lost the connection/);
+  await scaler.seen(/scaler: Lost the connection/);
+  assert.equal((await state()).workers_wanted, 4); // what KEDA reads meanwhile
+  cable.plug();
+  await eventually(async () => assert.equal((await state()).workers, 4), 60_000);
+  assert.deepEqual(await alive(directory), before);
+  await eventually(async () => assert.equal((await alive(directory)).length, 1), 60_000);
+  await test.counts(queues.upload, 0);
+  for (const tool of [scaler, monitor]) {
+    tool.kill("SIGTERM");
+    assert.equal((await tool.ended()).code, 0);
+  }
+  await test.counts(`${queues.upload}.dlq`, 0);
+});

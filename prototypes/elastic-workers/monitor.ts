@@ -10,6 +10,7 @@ import {
   BadMessage,
   connectBroker,
   consume,
+  counted,
   createPublisher,
   deadLetterQueue,
   numberFlag,
@@ -23,6 +24,7 @@ import { monitorApi } from "./monitor/api.ts";
 import { createApps, TooManyApps } from "./monitor/apps.ts";
 import { queueLook } from "./monitor/look.ts";
 import {
+  appIdFlag,
   declareAsItIs,
   parseAppId,
   reportQueueFlag,
@@ -47,7 +49,7 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
     amqpUrl: amqpUrlFlag,
     appId: textFlag("apps to watch from the start, separated by commas; others when they report", {
       value: "IDS",
-      default: "",
+      default: appIdFlag.default,
       parse: (text) => text.split(",").map(parseAppId).join(","),
     }),
     uploadQueuename: uploadQueueFlag,
@@ -88,7 +90,7 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
   }
   const { reportQueuename: reports, scaleQueuename: scales } = flags;
   const apps = createApps({ ...flags, log });
-  for (const appId of flags.appId.split(",").filter(Boolean)) apps.watch(appId);
+  for (const appId of flags.appId.split(",")) apps.watch(appId);
   let lastLook = -Infinity;
 
   async function watch() {
@@ -144,7 +146,9 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
             .catch((error) => signal.aborted || log.warn(error.message));
           if (asked.changed) {
             await print(
-              ` [x] ${appId}: ${asked.workers} workers, not ${asked.before}: ${asked.reason}`,
+              ` [x] ${appId}: ${
+                counted(asked.workers, "worker")
+              }, not ${asked.before}: ${asked.reason}`,
             );
           }
         }
