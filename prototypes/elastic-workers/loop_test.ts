@@ -156,6 +156,21 @@ Deno.test("scaler starts no million workers", async () => {
   assert.deepEqual(await alive(directory), []);
 });
 
+Deno.test("scaler tries ever less often to start workers that end at once, and says so", async () => {
+  await using test = await setup("crash");
+  const { directory, queues, appId } = test;
+  const scaler = test.start("scaler", "--state-directory", directory, "--", "--no-such-flag");
+  await scaler.seen(/Waiting for scale requests/);
+  test.send(queues.scale, { app_id: appId, workers: 2 });
+  await scaler.seen(/unknown option '--no-such-flag'/);
+  await scaler.seen(
+    /2 workers of test\.crash\S+ ended soon after the start\. Trying again in [12] s/,
+  );
+  await scaler.seen(
+    /2 workers of test\.crash\S+ ended soon after the start\. Trying again in [3-9] s/,
+  );
+});
+
 Deno.test("a scaler that dies and returns finds its workers again and starts no double", async () => {
   await using test = await setup("again");
   const { directory, queues, appId } = test;
