@@ -19,10 +19,10 @@ export function settings(peak: number): Setting[] {
   const of = (shares: number[], make: (workers: number) => Setting) =>
     shares.map((share) => make(Math.max(1, Math.round(share * peak))));
   return [
-    ...[0.4, 0.6, 0.8, 1.3, 1.7, 2.5].map((strictness) => ({ strictness })),
-    ...[0, 10].map((cooldown) => ({ cooldown })),
-    ...of([0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.6, 2.5], (min) => ({ min })),
-    ...of([0.2, 0.35, 0.5, 0.65, 0.8, 0.95], (max) => ({ max })),
+    ...[0.5, 0.75, 1.5, 2.5].map((strictness) => ({ strictness })),
+    { cooldown: 0 },
+    ...of([0.3, 0.6, 1, 1.4, 2.5], (min) => ({ min })),
+    ...of([0.25, 0.5, 0.75, 0.95], (max) => ({ max })),
   ];
 }
 

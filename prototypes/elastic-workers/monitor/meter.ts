@@ -140,12 +140,13 @@ export function createMeter({ window, shortWindow, objective }: Windows): Meter 
     const [id] = reportedIds;
     if (reportedIds.size > MOST) reportedIds.delete(id!);
     // Given up and dead-lettered: nobody will report it.
-    const lost = time - Math.max(window, 5 * (percentile(uploads, 0.95) ?? window));
     for (const [id, { since }] of inHand) {
-      if (since >= lost && inHand.size <= MOST) break;
+      const isOld = since < time - window && since < time - 5 * (uploadP95() ?? window);
+      if (!isOld && inHand.size <= MOST) break;
       inHand.delete(id);
     }
   }
+  const uploadP95 = () => percentile(uploads.map(({ seconds }) => seconds), 0.95);
 
   return {
     started(id, worker, time) {
@@ -187,7 +188,7 @@ export function createMeter({ window, shortWindow, objective }: Windows): Meter 
       forget(time);
       const finished = reports.length;
       const seconds = uploads.map(({ seconds }) => seconds);
-      const times = reports.map(({ responseTime }) => ({ seconds: responseTime }));
+      const times = reports.map(({ responseTime }) => responseTime);
       const mean = seconds.length > 0
         ? seconds.reduce((sum, each) => sum + each, 0) / seconds.length
         : waiting > 0 && finished > 0
@@ -201,7 +202,7 @@ export function createMeter({ window, shortWindow, objective }: Windows): Meter 
         arrivalRate: rate(window, time),
         recentRate: rate(shortWindow, time),
         serviceTime: mean,
-        serviceP95: percentile(uploads, 0.95) ?? mean,
+        serviceP95: percentile(seconds, 0.95) ?? mean,
         p50: percentile(times, 0.5),
         p95: percentile(times, 0.95),
         ...trend(time),
@@ -216,7 +217,7 @@ export function createMeter({ window, shortWindow, objective }: Windows): Meter 
 }
 
 /** The value below which a share of the samples lies (nearest rank). */
-function percentile(samples: { seconds: number }[], share: number): number | undefined {
-  const sorted = samples.map(({ seconds }) => seconds).sort((a, b) => a - b);
+function percentile(samples: number[], share: number): number | undefined {
+  const sorted = Float64Array.from(samples).sort();
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
 }
