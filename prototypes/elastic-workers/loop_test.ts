@@ -143,6 +143,15 @@ Deno.test("scaler starts workers, stops an idle one first, lets a busy one finis
   await eventually(async () => assert.deepEqual(await alive(directory), []));
 });
 
+Deno.test("scaler says when another one takes scale requests from its queue", async () => {
+  await using test = await setup("scalers");
+  const first = test.start("scaler", "--state-directory", test.directory);
+  await first.seen(/Waiting for scale requests/);
+  const second = test.start("scaler", "--state-directory", test.directory);
+  await second.seen(/Another program takes scale requests from 'test\.scalers/);
+  assert.doesNotMatch(first.output.stderr, /Another program/);
+});
+
 Deno.test("scaler starts no million workers", async () => {
   await using test = await setup("million");
   const { directory, queues, appId } = test;
