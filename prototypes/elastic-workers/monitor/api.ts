@@ -84,7 +84,7 @@ export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Ho
 
 /**
  * An app as JSON: numbers at the top, as KEDA's `metrics-api` trigger reads one of them by its name (`valueLocation: workers_wanted`). While there is
- * none it is null, which KEDA takes for a failure and changes nothing; a 0 would end all workers (https://keda.sh/docs/latest/scalers/metrics-api/).
+ * none it is null, which KEDA takes for a failure, so that nothing changes; a 0 would end all workers (https://keda.sh/docs/latest/scalers/metrics-api/).
  */
 export function stateOf(apps: Apps, appId: string) {
   const samples = apps.samples(appId);
