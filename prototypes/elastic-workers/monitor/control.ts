@@ -261,9 +261,13 @@ function blindness({ silence, workers, waiting, busy, serviceP95 }: Measurements
   return `no report for ${seconds(silence)} though there is work: holding`;
 }
 
-/** Whether the responses are late for want of workers: more late than the uploads alone make them. */
-function isLate({ p95, serviceP95 }: Measurements, { objective }: Policy): boolean {
-  return p95 !== undefined && p95 > objective && p95 > 1.25 * (serviceP95 ?? 0);
+/**
+ * Whether the responses are late for want of workers: more late than the uploads alone make them, and somebody has waited (else it is the publisher's
+ * clock that is behind).
+ */
+function isLate({ p95, serviceP95, sinceWaiting }: Measurements, policy: Policy): boolean {
+  return p95 !== undefined && p95 > policy.objective && p95 > 1.25 * (serviceP95 ?? 0) &&
+    sinceWaiting < 2 * policy.window;
 }
 
 function allBusy({ waiting, busy, workers }: Measurements): boolean {

@@ -23,7 +23,7 @@ function measured(more: Partial<Measurements> = {}): Measurements {
       p50: 6,
       p95: 10,
       finished: 24,
-      ...{ startTime: 1, trend: 0, trendDeviation: 0, lateShare: 0 },
+      ...{ startTime: 1, trend: 0, trendDeviation: 0, lateShare: 0, sinceWaiting: 0 },
       silence: 1,
       watched: 1000,
     },
@@ -229,6 +229,15 @@ Deno.test("decide() adds when 95 % are late though the rates say that it is enou
   // Uploads alone take longer than the objective: no number of workers helps.
   const long = { serviceTime: 45, serviceP95: 60, p95: 62, busy: 4, arrivalRate: 0.01 };
   assert(decide(measured({ ...long, recentRate: 0.01 }), having(4), policy).workers <= 4);
+});
+
+Deno.test("decide() does not believe reports of long waits when nobody has waited: the publisher's clock is behind", () => {
+  const behind = { p50: 3600, p95: 3610, sinceWaiting: 121 };
+  assert.equal(decide(measured({ ...behind, busy: 4 }), having(4), policy).workers, 3);
+  assert.equal(
+    decide(measured({ ...behind, busy: 4, sinceWaiting: 119 }), having(4), policy).workers,
+    5,
+  );
 });
 
 Deno.test("decide() holds when reports stop though there is work, and lets an idle app go", () => {

@@ -33,6 +33,8 @@ export interface Measurements {
   trendDeviation: number;
   /** Share of the last hour's reports that were late, though the upload alone was not. */
   lateShare: number;
+  /** Seconds since a request was seen to wait; Infinity when none was. */
+  sinceWaiting: number;
   /** Seconds that workers took to come the last time that more were asked for; undefined when that is not known. */
   startTime?: number;
   /** Reports in the window. */
@@ -99,6 +101,7 @@ export function createMeter({ window, shortWindow, objective }: Windows): Meter 
   /** Reports of each minute of the last hour. */
   const minutes: { time: number; late: number; all: number }[] = [];
   let lastReport: number | undefined;
+  let lastWaiting = -Infinity;
 
   /** Arrivals per second of the last `seconds`, of what was watched when that is less. */
   function rate(seconds: number, time: number): number {
@@ -167,13 +170,15 @@ export function createMeter({ window, shortWindow, objective }: Windows): Meter 
       if (!known) begun++;
       lastReport = time;
       reports.push({ time, responseTime });
-      countReport(responseTime > objective && (uploadTime ?? 0) <= objective, time);
+      const hasWaited = time - lastWaiting < 2 * window; // else the publisher's clock is behind
+      countReport(hasWaited && responseTime > objective && (uploadTime ?? 0) <= objective, time);
       return true;
     },
     observed(ready, consumers, time) {
       first ??= time;
       waiting = ready;
       workers = consumers;
+      if (ready > 0) lastWaiting = time;
       looks.push({ time, arrived: begun + ready });
       while (expected[0] && consumers >= expected[0].workers) {
         startTime = time - expected.shift()!.since;
@@ -207,6 +212,7 @@ export function createMeter({ window, shortWindow, objective }: Windows): Meter 
         p95: percentile(times, 0.95),
         ...trend(time),
         lateShare: lateShare(),
+        sinceWaiting: time - lastWaiting,
         startTime,
         finished,
         silence: time - (lastReport ?? first ?? time),

@@ -118,6 +118,7 @@ Deno.test("the meter knows the share of late reports of an hour, not those whose
   const meter = createMeter(windows);
   const report = (id: number, responseTime: number, uploadTime: number, time: number) =>
     meter.reported({ id: `${id}`, responseTime, uploadTime }, time);
+  meter.observed(1, 1, 0);
   for (let id = 0; id < 6; id++) report(id, 20, 10, id * 10);
   report(6, 40, 10, 100);
   report(7, 40, 35, 110);
@@ -125,6 +126,14 @@ Deno.test("the meter knows the share of late reports of an hour, not those whose
   report(8, 20, 10, 3660);
   assert.equal(meter.measure(3665).lateShare, 1 / 3);
   assert.equal(meter.measure(9000).lateShare, 0);
+  // Nobody has waited: the publisher's clock is behind.
+  meter.observed(0, 1, 9000);
+  report(9, 4000, 10, 9000);
+  assert.equal(meter.measure(9001).lateShare, 0);
+  meter.observed(1, 1, 9001);
+  report(10, 4000, 10, 9002);
+  assert.equal(meter.measure(9003).lateShare, 1 / 2);
+  assert.equal(meter.measure(9003).sinceWaiting, 2);
 });
 
 Deno.test("the meter forgets an upload that nobody will report", () => {
