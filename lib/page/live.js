@@ -8,7 +8,7 @@
 const KEPT = 1800;
 /** Seconds without a sample that break a curve. */
 const GAP = 5;
-/** Milliseconds without a sample until the connection is taken for dead, though nobody has closed it. */
+/** Milliseconds without an event until the connection is taken for dead, though nobody has closed it. */
 const SILENCE = 10_000;
 
 const count = new Intl.NumberFormat("en");
@@ -183,20 +183,19 @@ globalThis.livePage = ({
     source?.close();
     source = new EventSource(url);
     const on = (name, handle) =>
-      source.addEventListener(name, ({ data }) => handle(JSON.parse(data)));
+      source.addEventListener(name, ({ data }) => {
+        handle(JSON.parse(data));
+        listen();
+      });
     on("history", (samples) => {
       points = [];
       show(samples);
-      listen();
     });
-    on("sample", (sample) => {
-      show([sample]);
-      listen();
-    });
+    on("sample", (sample) => show([sample]));
     for (const [name, handle] of Object.entries(events)) on(name, handle);
     source.addEventListener("error", lost);
     listen();
   }
-  return { connect, redraw, lost };
+  return { connect, redraw, lost, setConnection };
 };
 globalThis.livePage.format = { count, time, setText };

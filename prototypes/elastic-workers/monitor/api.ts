@@ -2,7 +2,7 @@
  * The monitor's HTTP interface: JSON, Prometheus' text format, a live page.
  * @module
  */
-import type { Log } from "@event-sink/lib";
+import { type Log, within } from "@event-sink/lib";
 import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
 import { servePage } from "@event-sink/lib/page";
 import type { Hono } from "hono";
@@ -14,6 +14,9 @@ import script from "./page/page.js" with { type: "text" };
 
 /** Milliseconds that a page waits before it connects again. */
 const RETRY = 1000;
+/** Milliseconds without a sample after which it is told why. */
+const QUIET = 3000;
+const NO_BROKER = "the queues cannot be looked at: no connection to the broker";
 
 /** What the interface needs. */
 export interface MonitorApi {
@@ -41,26 +44,24 @@ export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Ho
     if (found) return context.json(found);
     return context.json({ error: "no such app is watched: none of its workers has reported" }, 404);
   });
-  // Server-sent events: first `history`, an array of samples, then each `sample`.
+  signal.addEventListener("abort", apps.wake, { once: true });
+  // Server-sent events: first `history`, an array of samples, then each `sample`; `quiet` while there are none, with the reason.
   app.get("/api/apps/:app_id/live", (context) =>
     streamSSE(context, async (stream) => {
       const appId = context.req.param("app_id")!;
-      const stopped = new Promise<void>((resolve) =>
-        signal.addEventListener("abort", () => resolve())
-      );
       let last = -Infinity;
-      for (let event = "history"; !stream.aborted && !signal.aborted; event = "sample") {
-        const samples = apps.samples(appId) ?? [];
-        const fresh = samples.filter(({ time }) => time > last);
+      const fresh = () => {
+        const samples = (apps.samples(appId) ?? []).filter(({ time }) => time > last);
         last = samples.at(-1)?.time ?? last;
-        if (event === "history") {
-          await stream.writeSSE({ event, data: JSON.stringify(fresh), retry: RETRY });
-        } else {
-          for (const sample of fresh) {
-            await stream.writeSSE({ event, data: JSON.stringify(sample) });
-          }
-        }
-        await Promise.race([apps.news(), stopped]);
+        return samples;
+      };
+      const tell = (event: string, data: unknown) =>
+        stream.writeSSE({ event, data: JSON.stringify(data), retry: RETRY });
+      await tell("history", fresh());
+      while (!stream.aborted && !signal.aborted) {
+        const news = await within(QUIET, apps.news().then(() => true));
+        if (!news) await tell("quiet", isReady() ? "" : NO_BROKER);
+        for (const sample of fresh()) await tell("sample", sample);
       }
     }));
   app.get("/healthz", (context) => context.json({ status: "alive" }));
@@ -68,7 +69,7 @@ export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Ho
     "/readyz",
     (context) =>
       isReady() ? context.json({ status: "ready" }) : context.json(
-        { error: "the queues cannot be looked at: no connection to the broker" },
+        { error: NO_BROKER },
         503,
       ),
   );

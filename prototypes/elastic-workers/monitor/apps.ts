@@ -68,6 +68,8 @@ export function createApps(policy: Policy & { log: Log }) {
     samples: (appId: string): readonly Sample[] | undefined => apps.get(appId)?.samples,
     /** Resolves when there are new samples. */
     news: () => news.promise,
+    /** Ends the waiting for them. */
+    wake: () => news.resolve(),
     /** Watches an app from now on. */
     watch,
     /** A worker has taken a request. */

@@ -11,6 +11,7 @@ const page = livePage({
   pointOf: (sample) => ({ ...sample, objective }),
   onShow: showDecisions,
   draw: markDecisions,
+  events: { quiet: (why) => why && page.setConnection("lost", `No news: ${why}`) },
 });
 
 function showDecisions(points) {
