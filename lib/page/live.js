@@ -1,7 +1,7 @@
 /**
  * A live page: samples that a server sends (server-sent events: `history`, an array of them, then each `sample`) as plots. What is plotted stands in
- * the document: every `data-curve` of a section `.plotted` is a curve of its plot, `--curve` its colour; `data-least` is the least that the axis
- * reaches to, `data-whole` says that values are whole numbers. A script of its own, which a page's script finds as the global `livePage`.
+ * the document: every `data-curve` of a section `.plotted` is a curve of its plot, `--curve` its colour; the section's `data-least` is the least that the
+ * axis reaches to, `data-whole` says that values are whole numbers. A script of its own, which a page's script finds as the global `livePage`.
  */
 
 /** Samples, one a second: half an hour. */
@@ -72,13 +72,17 @@ globalThis.livePage = ({
 
   /** Makes the plot of a section; returns what shows the points, and what shows them in other colours. */
   function makePlot(section) {
-    const target = section.querySelector(".plot");
-    const curves = [...section.querySelectorAll("[data-curve]")].map((element) => ({
-      name: element.dataset.curve,
-      element,
-      value: element.querySelector("dd"),
-    }));
-    const { least, whole } = target.dataset;
+    const make = (name, properties) => Object.assign(document.createElement(name), properties);
+    const curves = [...section.querySelectorAll("[data-curve]")].map((element) => {
+      const label = make("span", { textContent: element.textContent });
+      const value = make("span", { className: "value", textContent: "–" });
+      element.replaceChildren(label, value);
+      return { name: element.dataset.curve, element, value };
+    });
+    const title = section.querySelector("h2").firstChild.textContent;
+    const target = make("div", { className: "plot", role: "img", ariaLabel: title });
+    section.append(target);
+    const { least, whole } = section.dataset;
     const number = whole === undefined ? measure : count.format;
     const axis = {
       stroke: () => colour(section, "--quiet"),
