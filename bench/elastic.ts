@@ -6,7 +6,7 @@
  * @module
  */
 import { type Load, loads, realDays } from "./elastic/loads.ts";
-import { ours, type Setting, settings } from "./elastic/ours.ts";
+import { ours } from "./elastic/ours.ts";
 import { type Rival, rivals } from "./elastic/rivals.ts";
 import { type Outcome, requestsOf, simulate, upload } from "./elastic/simulation.ts";
 
@@ -15,15 +15,37 @@ const startTimes = [0, 5, 60];
 /** None of them was looked at when the law was made: those were 1 to 3. */
 const seeds = Deno.args.length > 0 ? Deno.args.map(Number) : [11, 12, 13, 14, 15, 16];
 /** Settings of a rival's knob, 1 as its makers set it. */
-const knobs = Array.from({ length: 21 }, (_, step) => 2 ** ((step - 10) / 2));
+const knobs = Array.from({ length: 41 }, (_, step) => 2 ** ((step - 20) / 4));
+/** How often the distance to the setting that pays as much as ours is halved. */
+const HALVINGS = 6;
 
-/** One seed's outcomes: as it is set, and of each other setting. */
+/** One seed's outcomes: as its makers set it, and the largest share of the settings that pay no more than ours, undefined when none does. */
 interface Swept {
   set: Outcome;
-  turned: Outcome[];
+  atEqualHours?: number;
 }
 /** Of each controller, the outcomes of all seeds. */
 type Results = Record<string, Swept[]>;
+
+/** The outcomes of a knob's settings, the closer together the nearer to these worker-hours. */
+function sweep(run: (knob: number) => Outcome, hours: number): Outcome[] {
+  const swept = knobs.map((knob) => ({ knob, outcome: run(knob) }));
+  const all = swept.map(({ outcome }) => outcome);
+  const isMore = (outcome: Outcome) => outcome.workerHours > hours;
+  for (const [index, right] of swept.entries()) {
+    let left = swept[index - 1] ?? right;
+    let other = right;
+    if (isMore(left.outcome) === isMore(other.outcome)) continue;
+    for (let halving = 0; halving < HALVINGS; halving++) {
+      const knob = Math.sqrt(left.knob * other.knob);
+      const middle = { knob, outcome: run(knob) };
+      all.push(middle.outcome);
+      if (isMore(middle.outcome) === isMore(left.outcome)) left = middle;
+      else other = middle;
+    }
+  }
+  return all;
+}
 
 function resultsOf(loadOf: (seed: number) => Load, startTime: number): Results {
   const results: Results = {};
@@ -32,22 +54,18 @@ function resultsOf(loadOf: (seed: number) => Load, startTime: number): Results {
     const load = loadOf(seed);
     const requests = requestsOf(load, seed);
     const first = Math.ceil(load.rate(0) * upload.mean) + 1;
-    const run = (rival: Rival, knob: number) =>
+    const run = (rival: Rival, knob = 1) =>
       simulate(load, requests, rival({ objective, knob, first }), { objective, startTime, first });
-    const runOurs = (setting: Setting) => run(ours(setting), 1);
-    add("ours", { set: runOurs({}), turned: settings(load.most * upload.mean).map(runOurs) });
+    const mine = run(ours());
+    add("ours", { set: mine });
     for (const [name, rival] of Object.entries(rivals)) {
-      add(name, { set: run(rival, 1), turned: knobs.map((knob) => run(rival, knob)) });
+      const shares = sweep((knob) => run(rival, knob), mine.workerHours)
+        .filter(({ workerHours }) => workerHours <= mine.workerHours).map(({ within }) => within);
+      const atEqualHours = shares.length > 0 ? Math.max(...shares) : undefined;
+      add(name, { set: run(rival), atEqualHours });
     }
   }
   return results;
-}
-
-/** The largest share of the settings that pay no more than so many worker-hours; undefined when none does. */
-function shareAt({ set, turned }: Swept, hours: number): number | undefined {
-  const shares = [set, ...turned].filter(({ workerHours }) => workerHours <= hours * 1.005)
-    .map(({ within }) => within);
-  return shares.length === 0 ? undefined : Math.max(...shares);
 }
 
 function median(values: number[]): number {
@@ -61,20 +79,21 @@ function spread(values: number[], format: (value: number) => string): string {
     .map(format);
   return low === high ? low! : `${middle} (${low}-${high})`;
 }
-/** The share at equal worker-hours, beside the other's. */
-function equal(shares: (number | undefined)[], others: number[]): string {
-  const known = shares.filter((share) => share !== undefined);
-  if (known.length < shares.length / 2) return "cannot pay so little";
-  const more = median(shares.map((share, index) => (share ?? 0) - others[index]!));
-  return `${spread(known, percent)}${more > 0.0005 ? " more" : more < -0.0005 ? " less" : ""}`;
+/** The shares at equal worker-hours, and whether they are larger or smaller than ours. */
+function equal(swept: Swept[], mine: Swept[]): string {
+  const known = swept.map(({ atEqualHours }) => atEqualHours).filter((share) =>
+    share !== undefined
+  );
+  if (known.length < swept.length) return "cannot pay so little";
+  const more = median(known.map((share, index) => share - mine[index]!.set.within));
+  return `${spread(known, percent)}${more > 0.0005 ? ", more" : more < -0.0005 ? ", less" : ""}`;
 }
 
 function print(title: string, results: Results) {
   console.log(`\n### ${title}\n`);
   const heads = ["", "% within 30 s", "worker-hours", "changes", "overshoot", "recovery in s"]
-    .concat("% of its knob at our hours", "% of ours at its hours");
+    .concat("% with its knob at our hours");
   console.log(`| ${heads.join(" | ")} |\n|${" --- |".repeat(heads.length)}`);
-  const mine = results.ours!;
   for (const [name, swept] of Object.entries(results)) {
     const all = (read: (outcome: Outcome) => number) => swept.map(({ set }) => read(set));
     const cells = [
@@ -84,16 +103,8 @@ function print(title: string, results: Results) {
       spread(all(({ changes }) => changes), (changes) => changes.toFixed(0)),
       spread(all(({ overshoot }) => overshoot), (times) => times.toFixed(1)),
       spread(all(({ recovery }) => recovery), (time) => time.toFixed(0)),
+      name === "ours" ? "" : equal(swept, results.ours!),
     ];
-    if (name === "ours") cells.push("", "");
-    else {
-      const at = (from: Swept[], hours: Swept[]) =>
-        equal(
-          from.map((each, index) => shareAt(each, hours[index]!.set.workerHours)),
-          hours.map(({ set }) => set.within),
-        );
-      cells.push(at(swept, mine), at(mine, swept));
-    }
     console.log(`| ${cells.join(" | ")} |`);
   }
 }

@@ -16,7 +16,9 @@ const seeds = Deno.args.length > 0 ? Deno.args.map(Number) : [1, 2];
 /** A fifth of the simulation's times: uploads of 1 to 3 s, and tenths of a second, as each is a type of request for the workers. */
 const upload = { min: 1, max: 3, mean: 2 };
 const objective = 6;
-const policy = { min: 1, max: 16, window: 12, shortWindow: 4, cooldown: 6 };
+const policy = { min: 1, window: 12, shortWindow: 4, cooldown: 6 };
+/** Most workers: enough, and fewer than the step keeps busy. */
+const limits = [16, 5];
 const load: Load = {
   name: "step",
   seconds: 180,
@@ -34,8 +36,8 @@ interface Run {
 
 type Requests = ReturnType<typeof requestsOf>;
 
-function simulated(requests: Requests, startTime: number): Run {
-  const controller = ours(policy)({ objective, knob: 1, first: 1 });
+function simulated(requests: Requests, max: number, startTime: number): Run {
+  const controller = ours({ ...policy, max })({ objective, knob: 1, first: 1 });
   const run: Run = { responses: [], workers: [], changes: 0 };
   const { changes } = simulate(load, requests, {
     ...controller,
@@ -51,7 +53,7 @@ function simulated(requests: Requests, startTime: number): Run {
   return { ...run, changes };
 }
 
-async function real(requests: Requests): Promise<Run & { startTime: number }> {
+async function real(requests: Requests, max: number): Promise<Run & { startTime: number }> {
   await using stack = new AsyncDisposableStack();
   const up = stack.use(await startUp());
   const connection = await amqplib.connect(up.amqpUrl);
@@ -85,7 +87,7 @@ async function real(requests: Requests): Promise<Run & { startTime: number }> {
     start("worker", ["--app-id", "other", ...workerArgs])
       .line(" [*] Waiting")
   );
-  const flags = Object.entries({ objective, ...policy }).flatMap(([name, value]) => [
+  const flags = Object.entries({ objective, max, ...policy }).flatMap(([name, value]) => [
     `--${name.replace("shortWindow", "short-window")}`,
     `${value}`,
   ]);
@@ -149,15 +151,14 @@ for (const seed of seeds) {
     at,
     upload: Math.round(upload * 10) / 10,
   }));
-  const measured = await real(requests);
-  const { startTime } = measured;
-  const own = simulated(requests, startTime);
-  const apart = measured.workers.map((workers, second) =>
-    Math.abs(workers - (own.workers[second] ?? workers))
-  );
-  const name = `seed ${seed}, ${requests.length} requests`;
-  console.log(row(`${name}: processes`, measured));
-  console.log(row(`${name}: simulated, a worker starts in ${startTime.toFixed(1)} s`, own));
-  const mean = apart.reduce((sum, each) => sum + each, 0) / apart.length;
-  console.error(`seed ${seed}: ${mean.toFixed(2)} workers apart on average`);
+  for (const max of limits) {
+    const measured = await real(requests, max);
+    const own = simulated(requests, max, measured.startTime);
+    const apart = measured.workers.map((workers, second) =>
+      Math.abs(workers - (own.workers[second] ?? workers))
+    );
+    const mean = apart.reduce((sum, each) => sum + each, 0) / apart.length;
+    console.log(row(`seed ${seed}, at most ${max}: processes`, measured));
+    console.log(row(`simulated, ${mean.toFixed(1)} workers apart on average`, own));
+  }
 }
