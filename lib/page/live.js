@@ -32,6 +32,97 @@ function setText(selector, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Adds to a section what needs no words in the document: values beside the names of the curves, and a place for the plot. */
+function fillIn(section) {
+  const make = (name, properties) => Object.assign(document.createElement(name), properties);
+  const curves = [...section.querySelectorAll("[data-curve]")].map((element) => {
+    const label = make("span", { textContent: element.textContent });
+    const value = make("span", { className: "value", textContent: "–" });
+    element.replaceChildren(label, value);
+    return { name: element.dataset.curve, element, value };
+  });
+  const title = section.querySelector("h2").firstChild.textContent;
+  const target = make("div", { className: "plot", role: "img", ariaLabel: title });
+  section.append(target);
+  return { curves, target, ...section.dataset };
+}
+
+/**
+ * Makes the plot of a section; returns what shows the points, and what shows them in other colours.
+ *
+ * @param pointsNow returns the points, oldest first
+ */
+function makePlot(section, { pointsNow, valueAt, draw }) {
+  const { curves, target, least, whole } = fillIn(section);
+  const number = whole === undefined ? measure : count.format;
+  const axis = {
+    stroke: () => colour(section, "--quiet"),
+    grid: { stroke: () => colour(section, "--rule"), width: 1 },
+    ticks: { show: false },
+    font: "12px system-ui, sans-serif",
+  };
+  const size = () => ({ width: target.clientWidth, height: target.clientHeight });
+  const line = ({ element }) => ({
+    stroke: () => colour(element, "--curve"),
+    width: 2,
+    dash: element.classList.contains("dashed") ? [4, 4] : [],
+    points: { show: () => false }, // uPlot still shows those that no line goes to
+  });
+  const plot = new uPlot(
+    {
+      ...size(),
+      series: [{}, ...curves.map(line)],
+      scales: {
+        // A minute at least, so that the first points do not fill the plot.
+        x: { range: (_, min, max) => [Math.min(min, max - 60), max] },
+        y: { range: (_, _min, max) => [0, Math.max(max * 1.1, Number(least))] },
+      },
+      axes: [
+        {
+          ...axis,
+          size: 28,
+          space: 80,
+          values: (_, times, _axis, _space, step) =>
+            times.map((at) => (step < 60 ? time : minute).format(at * 1000)),
+        },
+        {
+          ...axis,
+          values: (_, values) => values.map(tick.format),
+          ...whole !== undefined && { incrs: wholeSteps },
+        },
+      ],
+      legend: { show: false },
+      cursor: { y: false, drag: { x: false, setScale: false }, sync: { key: "time" } },
+      hooks: {
+        setCursor: [showValues],
+        draw: [(plot) => draw(plot, pointsNow(), (name) => colour(section, name))],
+      },
+    },
+    undefined,
+    target,
+  );
+  /** The values under the cursor, without one the last. */
+  function showValues({ cursor }) {
+    const points = pointsNow();
+    const point = points[cursor.idx ?? points.length - 1] ?? {};
+    document.querySelector("#time").textContent = point.time ? time.format(point.time * 1000) : "";
+    for (const { name, value } of curves) {
+      const shown = valueAt(point, name);
+      value.textContent = shown === null ? "–" : number(shown);
+    }
+  }
+  new ResizeObserver(() => plot.setSize(size())).observe(target);
+  return {
+    show() {
+      const points = pointsNow();
+      const column = (name) => points.map((point) => valueAt(point, name));
+      plot.setData([points.map(({ time }) => time), ...curves.map(({ name }) => column(name))]);
+      showValues(plot);
+    },
+    recolour: () => plot.redraw(false),
+  };
+}
+
 /**
  * Shows a stream of samples.
  *
@@ -70,88 +161,9 @@ globalThis.livePage = ({
     if (points.length > KEPT) points.shift();
   }
 
-  /** Makes the plot of a section; returns what shows the points, and what shows them in other colours. */
-  function makePlot(section) {
-    const make = (name, properties) => Object.assign(document.createElement(name), properties);
-    const curves = [...section.querySelectorAll("[data-curve]")].map((element) => {
-      const label = make("span", { textContent: element.textContent });
-      const value = make("span", { className: "value", textContent: "–" });
-      element.replaceChildren(label, value);
-      return { name: element.dataset.curve, element, value };
-    });
-    const title = section.querySelector("h2").firstChild.textContent;
-    const target = make("div", { className: "plot", role: "img", ariaLabel: title });
-    section.append(target);
-    const { least, whole } = section.dataset;
-    const number = whole === undefined ? measure : count.format;
-    const axis = {
-      stroke: () => colour(section, "--quiet"),
-      grid: { stroke: () => colour(section, "--rule"), width: 1 },
-      ticks: { show: false },
-      font: "12px system-ui, sans-serif",
-    };
-    const size = () => ({ width: target.clientWidth, height: target.clientHeight });
-    const line = ({ element }) => ({
-      stroke: () => colour(element, "--curve"),
-      width: 2,
-      dash: element.classList.contains("dashed") ? [4, 4] : [],
-      points: { show: () => false }, // uPlot still shows those that no line goes to
-    });
-    const plot = new uPlot(
-      {
-        ...size(),
-        series: [{}, ...curves.map(line)],
-        scales: {
-          // A minute at least, so that the first points do not fill the plot.
-          x: { range: (_, min, max) => [Math.min(min, max - 60), max] },
-          y: { range: (_, _min, max) => [0, Math.max(max * 1.1, Number(least))] },
-        },
-        axes: [
-          {
-            ...axis,
-            size: 28,
-            space: 80,
-            values: (_, times, _axis, _space, step) =>
-              times.map((at) => (step < 60 ? time : minute).format(at * 1000)),
-          },
-          {
-            ...axis,
-            values: (_, values) => values.map(tick.format),
-            ...whole !== undefined && { incrs: wholeSteps },
-          },
-        ],
-        legend: { show: false },
-        cursor: { y: false, drag: { x: false, setScale: false }, sync: { key: "time" } },
-        hooks: {
-          setCursor: [showValues],
-          draw: [(plot) => draw(plot, points, (name) => colour(section, name))],
-        },
-      },
-      undefined,
-      target,
-    );
-    /** The values under the cursor, without one the last. */
-    function showValues({ cursor }) {
-      const point = points[cursor.idx ?? points.length - 1] ?? {};
-      document.querySelector("#time").textContent = point.time
-        ? time.format(point.time * 1000)
-        : "";
-      for (const { name, value } of curves) {
-        const shown = valueAt(point, name);
-        value.textContent = shown === null ? "–" : number(shown);
-      }
-    }
-    new ResizeObserver(() => plot.setSize(size())).observe(target);
-    return {
-      show() {
-        const column = (name) => points.map((point) => valueAt(point, name));
-        plot.setData([points.map(({ time }) => time), ...curves.map(({ name }) => column(name))]);
-        showValues(plot);
-      },
-      recolour: () => plot.redraw(false),
-    };
-  }
-  const plots = [...document.querySelectorAll(".plotted")].map(makePlot);
+  const plots = [...document.querySelectorAll(".plotted")].map((section) =>
+    makePlot(section, { pointsNow: () => points, valueAt, draw })
+  );
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     for (const plot of plots) plot.recolour();
   });
