@@ -83,7 +83,14 @@ Words after -- are further arguments of every worker: scaler -- --upload-time 2-
   const declare = declareAsItIs(broker.createChannel, log);
   await consume(broker, {
     queue: flags.scaleQueuename,
-    declare: () => declare(flags.scaleQueuename),
+    async declare(channel) {
+      await declare(flags.scaleQueuename);
+      const { consumerCount } = await channel.checkQueue(flags.scaleQueuename);
+      if (consumerCount === 0) return;
+      log.warn(
+        `Another program takes scale requests from '${flags.scaleQueuename}': two scalers have a pool each for the same app, and hear of half the requests. Give one a queue of its own`,
+      );
+    },
     signal,
     ready: () => print(" [*] Waiting for scale requests. To exit press CTRL+C"),
   }, (message) => pools.want(scaleRequestOf(message), message.properties.timestamp));

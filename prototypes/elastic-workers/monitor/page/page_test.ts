@@ -52,6 +52,17 @@ Deno.test("the page shows an app live: its numbers and decisions, on a phone too
       assert(needed <= width, `${needed} of ${width} px`);
     });
   }
+  const connection = async () => {
+    const expression = `["", 0, document.querySelector("#connection").textContent]`;
+    const { result } = await page("Runtime.evaluate", { returnByValue: true, expression });
+    return `${result.value.at(-1)}`;
+  };
+  test.cable.cut("down");
+  await eventually(async () =>
+    assert.match(await connection(), /^No news: .*no connection to the/)
+  );
+  test.cable.plug();
+  await eventually(async () => assert.equal(await connection(), "Live"));
   browser.kill("SIGTERM");
   await browser.ended();
   // Its helper processes may write for a moment longer than it lives.
