@@ -80,11 +80,10 @@ export function statisticsApi(
       context.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
   );
   // Server-sent events: first `history`, an array of samples, then a `sample` a second, and `details` when they have changed.
-import { createApp, createLive, type HttpConfiguration } from "@event-sink/lib/http";
-import { servePage } from "@event-sink/lib/page";
-import style from "./page/page.css" with { type: "text" };
-import html from "./page/page.html" with { type: "text" };
-import script from "./page/page.js" with { type: "text" };
+  app.get(
+    "/api/statistics/live",
+    () => live.answer(["history", samples], ["details", readDetails()]),
+  );
   return app;
 }
 
