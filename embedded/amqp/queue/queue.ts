@@ -68,6 +68,8 @@ export class Queue {
   readonly kind = "queue";
   readonly consumers: Consumers<Consumer>;
   deleted = false;
+  /** Messages delivered to consumers so far. */
+  deliveries = 0;
   /** Highest position ever delivered: up to it, a message restored after a crash counts as redelivered. */
   delivered = 0;
   /** `delivered` as the store knows it. */
@@ -151,7 +153,7 @@ export class Queue {
         return true;
       }
     }
-    this.append(entry);
+    this.ready.push(entry);
     if (settings.maxLength >= 0 || settings.maxBytes >= 0) this.dropOverflow();
     if (ttl >= 0) this.watchExpiry();
     return true;
@@ -167,10 +169,6 @@ export class Queue {
     const { ttl } = this.settings;
     if (ttl < 0) return message.ttl;
     return message.ttl < 0 ? ttl : Math.min(ttl, message.ttl);
-  }
-
-  private append(entry: Entry): void {
-    this.ready.push(entry);
   }
 
   /** Take in an entry that was stored. They come in order. */
@@ -336,6 +334,7 @@ export class Queue {
 
   private hand(entry: Entry, consumer: Consumer): void {
     this.mark(entry);
+    this.deliveries++;
     consumer.deliver(entry);
   }
 
