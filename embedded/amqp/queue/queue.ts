@@ -149,6 +149,7 @@ export class Queue {
       // Even a message with a TTL of 0 reaches a consumer that is ready for it.
       const consumer = this.consumers.next();
       if (consumer) {
+        this.ready.passBy();
         this.hand(entry, consumer);
         return true;
       }
