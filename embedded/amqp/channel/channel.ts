@@ -34,6 +34,10 @@ export interface ChannelConnection extends Owner {
   can(capability: string): boolean;
   /** Something was written: send it at the end of the turn. */
   touched(): void;
+  /** Write a delivery, which is sent at the end of the turn. */
+  deliver(write: () => void): void;
+  /** Is told of each queue with consumers that is published to. */
+  readonly pace: { published(queue: Queue): void };
   /** Call the channel's `sendConfirms()` at the end of the turn. */
   awaitConfirms(channel: Channel): void;
   /** Memory or the disk is short: read no more from this publisher. */
@@ -144,8 +148,9 @@ export class Channel {
   /** Send basic.deliver. */
   write(consumerTag: string, tag: number, redelivered: boolean, message: Message): void {
     const { output, frameMax } = this.connection;
-    writeDeliver(output, this.id, consumerTag, tag, redelivered, message, frameMax);
-    this.connection.touched();
+    this.connection.deliver(() =>
+      writeDeliver(output, this.id, consumerTag, tag, redelivered, message, frameMax)
+    );
   }
 
   /** Why to close it, if its client keeps a delivery for too long (RabbitMQ "Delivery Acknowledgement Timeout"). */

@@ -103,6 +103,7 @@ export function publishTo(
     routed = true;
     stored ||= queue.stores(message);
     if (!queue.publish(message)) accepted = false;
+    if (queue.consumers.length > 0) channel.connection.pace.published(queue);
   }
   if (!routed && mandatory) {
     writeReturn(channel.connection.output, channel.id, message, channel.connection.frameMax);

@@ -146,6 +146,28 @@ testChannelErrors({
 });
 
 testConnectionErrors({
+  "a quorum queue to be deleted if it is unused": [
+    async (c, n) => {
+      await c.assertQueue(n, { arguments: { "x-queue-type": "quorum" } });
+      await c.deleteQueue(n, { ifUnused: true });
+    },
+    {
+      code: 540,
+      text:
+        "NOT_IMPLEMENTED - cannot delete queue 'N' in vhost '/'. queue.delete operations with if-unused flag set are not supported by quorum queues",
+    },
+  ],
+  "a quorum queue to be deleted if it is empty": [
+    async (c, n) => {
+      await c.assertQueue(n, { arguments: { "x-queue-type": "quorum" } });
+      await c.deleteQueue(n, { ifEmpty: true });
+    },
+    {
+      code: 540,
+      text:
+        "NOT_IMPLEMENTED - cannot delete queue 'N' in vhost '/'. queue.delete operations with if-empty flag set are not supported by quorum queues",
+    },
+  ],
   "a consumer tag used twice": [
     async (c, n) => {
       await c.assertQueue(n);

@@ -159,6 +159,23 @@ Deno.test("a quorum queue has two priorities, and the lower one its turn; before
   );
 });
 
+Deno.test("the turns of the priorities go on with what is delivered at once, and begin again with a purge", async () => {
+  await using s = await setup();
+  if (!await s.isVersion4()) return; // There were no priorities.
+  for (const purged of [false, true]) {
+    const { channel, queue } = await declare(s);
+    const consumer = await collect(channel, queue, { noAck: true });
+    await publishAll(channel, "", queue, ["at once"]);
+    await until(() => consumer.messages.length === 1);
+    await channel.cancel(consumer.tag);
+    if (purged) await channel.purgeQueue(queue);
+    for (const priority of [0, 5, 6, 7]) {
+      await publishAll(channel, "", queue, [String(priority)], { priority });
+    }
+    assert.equal(texts(await getAll(channel, queue)).join(" "), purged ? "5 6 0 7" : "5 0 6 7");
+  }
+});
+
 Deno.test("a full quorum queue takes one more, and then none until it is down to 80 %", async () => {
   await using s = await setup();
   for (const limit of ["x-max-length", "x-max-length-bytes"]) {

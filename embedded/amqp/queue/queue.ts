@@ -68,6 +68,8 @@ export class Queue {
   readonly kind = "queue";
   readonly consumers: Consumers<Consumer>;
   deleted = false;
+  /** Messages delivered to consumers so far. */
+  deliveries = 0;
   /** Highest position ever delivered: up to it, a message restored after a crash counts as redelivered. */
   delivered = 0;
   /** `delivered` as the store knows it. */
@@ -147,11 +149,12 @@ export class Queue {
       // Even a message with a TTL of 0 reaches a consumer that is ready for it.
       const consumer = this.consumers.next();
       if (consumer) {
+        this.ready.passBy();
         this.hand(entry, consumer);
         return true;
       }
     }
-    this.append(entry);
+    this.ready.push(entry);
     if (settings.maxLength >= 0 || settings.maxBytes >= 0) this.dropOverflow();
     if (ttl >= 0) this.watchExpiry();
     return true;
@@ -167,10 +170,6 @@ export class Queue {
     const { ttl } = this.settings;
     if (ttl < 0) return message.ttl;
     return message.ttl < 0 ? ttl : Math.min(ttl, message.ttl);
-  }
-
-  private append(entry: Entry): void {
-    this.ready.push(entry);
   }
 
   /** Take in an entry that was stored. They come in order. */
@@ -336,6 +335,7 @@ export class Queue {
 
   private hand(entry: Entry, consumer: Consumer): void {
     this.mark(entry);
+    this.deliveries++;
     consumer.deliver(entry);
   }
 

@@ -41,13 +41,17 @@ export class QuorumReady<E extends Placed> implements Ready<E> {
     const from = this.next();
     const entry = from.shift();
     if (!entry) return undefined;
-    if (from !== this.returned) this.taken = this.taken === weight ? 0 : this.taken + 1;
+    if (from !== this.returned) this.passBy();
     this.count(entry, -1);
     return entry;
   }
 
+  passBy(): void {
+    this.taken = this.taken === weight ? 0 : this.taken + 1;
+  }
+
   *drain(): Generator<E> {
-    this.length = this.bytes = 0;
+    this.length = this.bytes = this.taken = 0;
     for (const level of [this.returned, this.high, this.normal]) yield* level.drain();
   }
 

@@ -24,6 +24,8 @@ export interface Ready<E extends Placed> {
   peek(): E | undefined;
   /** Take out the next to be delivered. */
   shift(): E | undefined;
+  /** One is delivered at once, without ever having been ready. */
+  passBy(): void;
   /** Take out all, in no particular order. */
   drain(): Iterable<E>;
 }
@@ -72,6 +74,8 @@ export class ClassicReady<E extends Placed> implements Ready<E> {
     if (entry) this.count(entry, -1);
     return entry;
   }
+
+  passBy(): void {}
 
   *drain(): Generator<E> {
     this.length = this.bytes = 0;
