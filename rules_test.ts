@@ -40,7 +40,7 @@ function isSource(path: string): boolean {
 
 /** Tests, trials, and what only they import. */
 function isTest(path: string): boolean {
-  return /_test\.ts$|(^|\/)(testing|contract|chaos)(\.ts$|\/)/.test(path);
+  return /_test(ing)?\.ts$|(^|\/)(testing|contract|chaos)(\.ts$|\/)/.test(path);
 }
 
 /** The workspace member that a file is in, else its top folder. */
@@ -84,8 +84,8 @@ Deno.test("tools import lib, their own folder and npm; lib and embedded import n
       const local = sources.has(target) || /^[\w./-]+\.\w+$/.test(target) && files.includes(target);
       const allowed = local
         ? roomOf(target) === room && (test || !isTest(target)) ||
-          test && target === "lib/testing.ts"
-        : ["@event-sink/lib", "@event-sink/lib/http", "@event-sink/lib/page"].includes(target)
+          test && /^lib\/(browser_)?testing\.ts$/.test(target)
+        : /^@event-sink\/lib(\/(http|outbox|page))?$/.test(target)
         ? room !== "lib" && room !== "embedded"
         : target === "@event-sink/embedded"
         ? test

@@ -45,7 +45,7 @@ await runTool(import.meta, {
   const { amqpUrl, mongoUrl } = await servers(tool, stack.use(createCrew(tool, told)));
   const env = { AMQP_URL: amqpUrl, MONGO_URL: mongoUrl };
 
-  const broker = stack.use(await connectBroker({ ...tool, url: amqpUrl, timeout: 10_000 }));
+  const broker = stack.use(await connectBroker({ ...tool, amqpUrl, timeout: 10_000 }));
   const mongo = stack.use(await connectMongo({ ...tool, url: mongoUrl }));
   const collection = mongo.client.db("clowder").collection<{ _id: string }>(collectionName);
   stack.defer(async () => {

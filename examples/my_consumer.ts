@@ -33,7 +33,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
 const { signal } = stop;
 
 try {
-  await using broker = await connectBroker({ url, signal });
+  await using broker = await connectBroker({ amqpUrl: url, signal });
   await consume(broker, {
     queue,
     declare: (channel) => channel.assertQueue(queue, { durable: true }),

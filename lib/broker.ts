@@ -7,6 +7,7 @@
  */
 import type { Channel, ConfirmChannel } from "amqplib";
 import { connect, type Connection, type ConnectionOptions } from "./connection.ts";
+import { createDeclarer, type QueueType } from "./declare.ts";
 import { createLog, type Log } from "./log.ts";
 import { nameOf } from "./url.ts";
 
@@ -32,8 +33,14 @@ export interface Broker extends AsyncDisposable {
 
 /** How to connect. */
 export interface ConnectOptions {
-  /** AMQP URL; its query parameters are amqplib's (`heartbeat`, `frameMax`, ...). */
-  url: string;
+  /**
+   * AMQP URL, of one node or of several, separated by commas. Its parameters are amqplib's (`heartbeat`, `frameMax`, ...) and for `amqps://`
+   * RabbitMQ's: `cacertfile`, `certfile`, `keyfile`, `password` (the key's), `verify=verify_none`, `server_name_indication`,
+   * `auth_mechanism=external`. A certificate is a login where the URL has no user.
+   */
+  amqpUrl: string;
+  /** Type of the queues that are declared (the broker's default). */
+  queueType?: QueueType;
   /** Gives up connecting (never). */
   signal?: AbortSignal;
   /** Where to say what is being waited for (stderr). */
@@ -46,13 +53,14 @@ export interface ConnectOptions {
  * Connects, and keeps connecting: tools may start before the broker, and outlive it.
  *
  * @throws when the broker refuses what no further attempt can change (credentials, a virtual host, a host's name, a certificate), or does
- * not answer within `timeout`
+ * not answer within `timeout`; a {@linkcode UsageError} when the URL or a file that it names cannot be used
  */
 export async function connectBroker(options: ConnectOptions): Promise<Broker> {
-  const { url, log = createLog(), timeout } = options;
+  const { amqpUrl: url, queueType, log = createLog(), timeout } = options;
+  const declaring = createDeclarer(log, queueType);
   const closing = new AbortController();
   const signal = AbortSignal.any([closing.signal, ...options.signal ? [options.signal] : []]);
-  const common: ConnectionOptions = { url, log, signal, down: new Set() };
+  const common: ConnectionOptions = { url, log, signal, down: new Set(), known: false };
   const connections: Connection[] = [];
   let refused: Error | undefined;
 
@@ -63,6 +71,7 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   }
   // The first connection goes to the side that needs one first, consuming or publishing; the other side opens its own.
   let spare: Promise<Connection> | undefined = Promise.resolve(await open({ timeout }));
+  common.known = true;
   function take(): Promise<Connection> {
     const taken = spare ?? open();
     spare = undefined;
@@ -83,8 +92,9 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
     get failure() {
       return refused ?? connections.find(({ failure }) => failure)?.failure;
     },
-    createChannel: async () => (await (consuming ??= take())).createChannel(),
-    createConfirmChannel: async () => (await (publishing ??= take())).createConfirmChannel(),
+    createChannel: async () => declaring(await (await (consuming ??= take())).createChannel()),
+    createConfirmChannel: async () =>
+      declaring(await (await (publishing ??= take())).createConfirmChannel()),
     async [Symbol.asyncDispose]() {
       closing.abort();
       await Promise.all(connections.map((connection) => connection.close()));

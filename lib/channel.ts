@@ -5,6 +5,7 @@
 import type { Channel } from "amqplib";
 import { type Broker, brokerText } from "./broker.ts";
 import { CLOSE_LIMIT } from "./connection.ts";
+import { UsedAsItIs } from "./declare.ts";
 import { aborted, backoff, pause, within } from "./wait.ts";
 
 /** AMQP 0-9-1 reply codes that no repetition changes: access refused, not found, locked, precondition failed, not allowed, not implemented. */
@@ -67,6 +68,7 @@ export async function keepChannel<C extends Channel>(
       if (error) broker.log.warn(`The channel has ended: ${brokerText(error)}. Opening another`);
     } catch (failure) {
       if (broker.failure) throw broker.failure;
+      if (failure instanceof UsedAsItIs) continue;
       // What was declared a moment ago is not found: somebody has deleted it. Declare it again, but not for ever.
       const deleted = (failure as { code?: number }).code === 404 && failures < 5;
       if (isRefusal(failure) && !deleted) throw new Error(brokerText(failure));

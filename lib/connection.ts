@@ -1,21 +1,18 @@
 /**
- * One connection to the broker that recovers: amqplib's recovery, plus the decision what is worth another attempt.
+ * One connection to the broker, to any of its nodes, that recovers, and the decision what is worth another attempt.
  * @module
  */
 import type { Socket } from "node:net";
-import amqplib, {
-  type Channel,
-  type ChannelModel,
-  type ConfirmChannel,
-  type RecoveringChannelModel,
-} from "amqplib";
+import amqplib, { type Channel, type ChannelModel, type ConfirmChannel } from "amqplib";
+import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
-import { nameOf } from "./url.ts";
-import { backoff, within } from "./wait.ts";
+import { readTlsFiles, takesTls, tlsFailure } from "./tls.ts";
+import { addressesOf, nameOf } from "./url.ts";
+import { backoff, pause, within } from "./wait.ts";
 
 /** How to connect. */
 export interface ConnectionOptions {
-  /** AMQP URL; its query parameters are amqplib's (`heartbeat`, `frameMax`, ...). */
+  /** AMQP URL, of one node or several. */
   url: string;
   /** Gives up the first connection. */
   signal: AbortSignal;
@@ -25,6 +22,8 @@ export interface ConnectionOptions {
   timeout?: number;
   /** The broker's connections that are down, so that an outage is told once, not once for each of them. */
   down: Set<unknown>;
+  /** Whether there was a connection to the broker before: what is a mistake in the URL at first is an outage then. */
+  known: boolean;
 }
 
 /** A connection that recovers. */
@@ -59,32 +58,24 @@ const ANSWER_LIMIT = 15_000;
 const HEARTBEAT = 8;
 
 /**
- * Connects, and keeps connecting: tools may start before the broker, and outlive it.
+ * Connects, and keeps connecting: tools may start before the broker, and outlive it. Of several nodes each attempt tries all, in random
+ * order, until one answers.
  *
- * What no further attempt can change (credentials refused, unknown virtual host or host at the first attempt, a TLS failure) is an error at
- * once.
+ * Before the first connection it is an error at once when a node refuses user, password or virtual host (they are the cluster's, not the
+ * node's), or when each fails in a way that no further attempt can change: an unknown host, a TLS failure. Afterwards only refused
+ * credentials are, by all nodes.
  *
  * @throws when the broker refuses, or does not answer within `timeout`
  */
 export async function connect(options: ConnectionOptions): Promise<Connection> {
-  const { url, timeout = ATTEMPT_LIMIT, signal, down } = options;
-  signal.throwIfAborted();
-  const connection = await amqplib.connect(withHeartbeat(url), {
-    timeout: Math.min(timeout, ATTEMPT_LIMIT),
-    noDelay: true,
-    keepAlive: true,
-    recovery: {
-      waitForConnect: false,
-      calculateDelay(attempt) {
-        // Throwing here is the only way to make amqplib give up.
-        const { failure, connected } = state;
-        if (failure && isFinal(failure, connected)) throw failure;
-        return backoff(attempt, { first: 200 });
-      },
-    },
-  });
-  const state = observe(connection, options);
-  await firstConnection(connection, state, options);
+  options.signal.throwIfAborted();
+  const addresses = addressesOf(options.url);
+  // A certificate that cannot be read is a mistake now, and an outage when it is read again for a later connection.
+  if (!options.known) { for (const address of addresses) await tlsOptions(address); }
+  const closing = new AbortController();
+  const state: State = { ...options, addresses, closing, gaveUp: false, online: offline() };
+  keepConnected(state);
+  await firstConnection(state);
 
   async function opened<C extends Channel>(open: (model: ChannelModel) => Promise<C>): Promise<C> {
     const model = await state.online.promise;
@@ -111,84 +102,128 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
     createChannel: () => opened((model) => model.createChannel()),
     createConfirmChannel: () => opened((model) => model.createConfirmChannel()),
     async close() {
-      down.delete(connection);
+      state.down.delete(state);
+      closing.abort();
       state.online.reject(new Error("the connection was closed"));
-      // amqplib's close() never answers when the connection breaks meanwhile.
-      await within(CLOSE_LIMIT, Promise.race([connection.close(), state.lost]));
+      // amqplib's close() never answers when the connection breaks meanwhile, and throws when it has before.
+      const closed = state.model?.close().catch(() => {});
+      await within(CLOSE_LIMIT, Promise.race([closed, state.lost]));
     },
   };
 }
 
 /** What is known of a connection. */
-interface State {
-  /** Whether there was ever a connection. */
-  connected: boolean;
-  /** Why there is none at the moment. */
+interface State extends ConnectionOptions {
+  /** The broker's nodes. */
+  addresses: string[];
+  /** Ends it all. */
+  closing: AbortController;
+  /** Why there is no connection at the moment. */
   failure?: Error;
   gaveUp: boolean;
   blocked?: string;
   /** Resolves with the connection as soon as there is one. */
   online: PromiseWithResolvers<ChannelModel>;
-  /** Resolves when the connection has ended. */
-  lost: Promise<unknown>;
+  /** The latest connection. */
+  model?: ChannelModel;
+  /** Resolves when that has ended. */
+  lost?: Promise<unknown>;
 }
 
-function observe(
-  connection: RecoveringChannelModel,
-  { url, log, down }: ConnectionOptions,
-): State {
-  const name = nameOf(url);
-  const state: State = {
-    connected: false,
-    gaveUp: false,
-    online: offline(),
-    lost: Promise.resolve(),
-  };
-  function outage(text: string) {
-    if (down.size === 0) log.warn(text);
-    else log.debug(text);
-    down.add(connection);
-  }
-
-  connection.on("connect", (model: ChannelModel) => {
-    down.delete(connection);
-    if (state.failure && down.size === 0) log.info(`Connected to ${name}`);
-    else log.debug(`Connected to ${name}`);
-    state.failure = state.blocked = undefined;
-    state.connected = true;
-    model.on("error", () => {}); // "disconnect" brings the same error
-    coalesceWrites(socketOf(model));
-    state.lost = new Promise((resolve) => model.on("close", resolve));
-    state.online.resolve(model);
-  });
-  connection.on("connect-failed", (error: Error) => {
-    const reason = describe(error, name);
-    if (!state.failure && !isFinal(error, state.connected)) {
-      const hint = state.connected ? "" : "; start one with: deno task up";
-      outage(`Cannot connect: ${reason}. Waiting for the broker${hint}`);
+/** Connects again and again, until it is closed or no further attempt is of use. */
+async function keepConnected(state: State): Promise<void> {
+  const { signal } = state.closing;
+  for (let failures = 0; !signal.aborted && !state.gaveUp;) {
+    try {
+      const { model, name } = await connectToAny(state);
+      failures = 0;
+      observe(model, name, state);
+      await state.lost;
+    } catch (error) {
+      if (!signal.aborted) failed(error as AggregateError, state);
     }
-    state.failure = new Error(`Cannot connect: ${reason}`, { cause: error });
-  });
-  connection.on("disconnect", (error: Error) => {
-    state.online = offline();
-    state.blocked = undefined;
-    state.failure = new Error(`Lost the connection to ${name}: ${lossOf(error)}`);
-    outage(`${state.failure.message}. Reconnecting`);
-  });
-  connection.on("reconnect-failed", (error: Error) => {
-    state.gaveUp = true;
-    state.online.reject(state.failure ?? error);
-  });
-  connection.on("blocked", (reason: string) => {
+    await pause(backoff(++failures, { first: 200 }), signal).catch(() => {});
+  }
+}
+
+/** @throws {AggregateError} when no node can be connected to, with an error for each */
+async function connectToAny(
+  { addresses, timeout = ATTEMPT_LIMIT, closing, known }: State,
+): Promise<{ model: ChannelModel; name: string }> {
+  // Those that hang leave time for others.
+  const limit = Math.min(timeout, ATTEMPT_LIMIT) / Math.min(addresses.length, 3);
+  const errors: Error[] = [];
+  const order = addresses.map((_, index) => [Math.random(), index] as const).sort();
+  for (const [, index] of order) {
+    closing.signal.throwIfAborted();
+    const address = addresses[index]!;
+    const name = nameOf(address);
+    try {
+      const options = { timeout: limit, noDelay: true, keepAlive: true };
+      const tls = await tlsOptions(address);
+      return { model: await amqplib.connect(withHeartbeat(address), { ...options, ...tls }), name };
+    } catch (error) {
+      const cause = known ? error as Error : await explained(error as Error, address);
+      errors[index] = new Error(describe(cause, name), { cause });
+    }
+  }
+  throw new AggregateError(errors, errors.map(({ message }) => message).join("; "));
+}
+
+function observe(model: ChannelModel, name: string, state: State): void {
+  const { addresses, closing, down, log } = state;
+  model.on("error", () => {}); // "close" brings the same error
+  if (closing.signal.aborted) return void model.close().catch(() => {});
+  down.delete(state);
+  const news = addresses.length > 1 || state.failure && down.size === 0;
+  log[news ? "info" : "debug"](`Connected to ${name}`);
+  state.failure = state.blocked = undefined;
+  state.model = model;
+  state.known = true;
+  coalesceWrites(socketOf(model));
+  model.on("blocked", (reason: string) => {
     state.blocked = reason;
     log.warn(`${name} has blocked publishers: ${reason}. Waiting until it goes on`);
   });
-  connection.on("unblocked", () => {
+  model.on("unblocked", () => {
     state.blocked = undefined;
     log.info(`${name} takes messages again`);
   });
-  connection.on("error", () => {}); // "disconnect" brings the same error
-  return state;
+  const lost = Promise.withResolvers<void>();
+  state.lost = lost.promise;
+  model.on("close", (error = new Error("Connection closed")) => {
+    lost.resolve();
+    if (closing.signal.aborted) return;
+    state.online = offline();
+    state.blocked = undefined;
+    state.failure = new Error(`Lost the connection to ${name}: ${lossOf(error)}`);
+    outage(`${state.failure.message}. Reconnecting`, state);
+  });
+  state.online.resolve(model);
+}
+
+/** Tells why there is no connection, and gives up when that is final. */
+function failed({ message, errors }: AggregateError, state: State): void {
+  const { failure: before, known } = state;
+  const text = `Cannot connect: ${message}`;
+  const failure = state.failure = new Error(text);
+  const all = (final: (error: Error) => boolean) => errors.every(({ cause }) => final(cause));
+  if (!known && errors.some(({ cause }) => isRefused(cause)) || all(known ? isBarred : isFinal)) {
+    state.gaveUp = true;
+    state.online.reject(failure);
+  } else if (!before) {
+    const hint = known || errors.length > 1 ? "" : "; start one with: deno task up";
+    outage(`${text}. Waiting for the broker${hint}`, state);
+  } else if (before.message !== text && all(isFinal)) {
+    state.log.warn(`${text}. Trying again`);
+  }
+}
+
+/** Says it once, not once for each of the broker's connections. */
+function outage(text: string, state: State): void {
+  const { down, log } = state;
+  log[down.size === 0 ? "warn" : "debug"](text);
+  down.add(state);
 }
 
 function offline(): State["online"] {
@@ -198,26 +233,23 @@ function offline(): State["online"] {
 }
 
 /** Waits for it, as long as the caller wants to. */
-async function firstConnection(
-  connection: RecoveringChannelModel,
-  state: State,
-  { url, timeout, signal, down }: ConnectionOptions,
-): Promise<void> {
+async function firstConnection(state: State): Promise<void> {
+  const { url, timeout, signal, online } = state;
   const limit = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
   const stop = limit ? AbortSignal.any([signal, limit]) : signal;
-  const abandon = () => connection.close();
+  const abandon = () => online.reject(stop.reason);
   stop.addEventListener("abort", abandon);
   try {
-    await connection.waitForConnect();
+    await online.promise;
   } catch (error) {
-    down.delete(connection);
+    state.closing.abort();
+    state.down.delete(state);
     signal.throwIfAborted();
-    const { failure } = state;
-    if (!limit?.aborted) throw failure ?? error;
+    if (!limit?.aborted) throw error;
     const tried = `within ${timeout! / 1000} s`;
     throw new Error(
-      failure
-        ? `${failure.message} (tried ${tried}); start a broker with: deno task up`
+      state.failure
+        ? `${state.failure.message} (tried ${tried}); start a broker with: deno task up`
         : `Cannot connect: no answer from ${nameOf(url)} ${tried}`,
     );
   } finally {
@@ -235,7 +267,7 @@ function socketOf(model: ChannelModel): Socket {
   return (model.connection as unknown as { stream: Socket }).stream;
 }
 
-/** Starts a timer that ends the connection: amqplib would wait for an answer for ever, and its recovery connects again. */
+/** Starts a timer that ends the connection: amqplib would wait for an answer for ever. */
 function limitAnswer(model: ChannelModel): ReturnType<typeof setTimeout> {
   const error = new Error(`no answer within ${ANSWER_LIMIT / 1000} s`);
   return setTimeout(() => socketOf(model).destroy(error), ANSWER_LIMIT);
@@ -274,18 +306,57 @@ function coalesceWrites(socket: Socket): void {
   };
 }
 
-function isFinal(error: Error, connected: boolean): boolean {
-  const cause = (error.cause ?? error) as Error & { code?: string };
-  if (/^Handshake terminated by server: 403|SASL mechanism/.test(cause.message)) return true;
-  if (/^ERR_(SSL|TLS)|CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(cause.code ?? "")) return true;
-  // Before the first connection these are mistakes in the URL, later they are outages.
-  return !connected &&
-    (cause.code === "ENOTFOUND" || cause.message.includes("got <ConnectionClose"));
+/** What an address' parameters say of TLS: https://www.rabbitmq.com/docs/uri-query-parameters */
+async function tlsOptions(address: string): Promise<object> {
+  const { protocol, searchParams: query, username } = new URL(address);
+  if (protocol !== "amqps:") return {};
+  const [ca, cert, key, passphrase, servername, mechanism] =
+    "cacertfile certfile keyfile password server_name_indication auth_mechanism".split(" ")
+      .map((name) => query.get(name));
+  const external = mechanism ? mechanism.toLowerCase() === "external" : cert && !username;
+  return {
+    ...await readTlsFiles({ ca, cert, key, passphrase }),
+    ...query.get("verify") === "verify_none" && { rejectUnauthorized: false },
+    ...servername && { servername },
+    ...external && { credentials: amqplib.credentials.external() },
+  };
+}
+
+/** A server for TLS ends a connection without it, and says no more than that. */
+async function explained(error: Error & { code?: string }, address: string): Promise<Error> {
+  const { protocol, hostname, port } = new URL(address);
+  const ended = error.code === "ECONNRESET" || error.message.startsWith("Socket closed abruptly");
+  if (protocol === "amqps:" || !ended) return error;
+  const tls = await takesTls(hostname.replace(/^\[|\]$/g, ""), Number(port) || 5672);
+  return tls
+    ? Object.assign(new Error("TLS is spoken at this port: it wants amqps://"), { code: "ERR_TLS" })
+    : error;
+}
+
+/** Whether the broker refuses user and password, which is final at any time. */
+function isBarred({ message }: Error): boolean {
+  return /^Handshake terminated by server: 403|SASL mechanism/.test(message);
+}
+
+/** Whether it refuses those, or the virtual host. */
+function isRefused(error: Error): boolean {
+  return isBarred(error) || error.message.includes("got <ConnectionClose");
+}
+
+/** Whether an error is a mistake in the URL, when it comes before the first connection; later it is an outage. */
+function isFinal(error: Error & { code?: string }): boolean {
+  return isRefused(error) || error instanceof UsageError || error.code === "ENOTFOUND" ||
+    tlsFailure(error, "") !== undefined;
 }
 
 function describe(error: Error & { code?: string; errors?: Error[] }, name: string): string {
   if (error.message.startsWith("Handshake terminated by server: 403")) {
-    return `${name} refuses this user and password`;
+    return error.message.includes("EXTERNAL")
+      ? `${name} refuses the client's certificate as a login: there is no user of its name, or none was given (certfile)`
+      : `${name} refuses this user and password`;
+  }
+  if (error.message.includes("SASL mechanism EXTERNAL")) {
+    return `${name} takes no certificate as a login: give a user in the URL, or enable rabbitmq_auth_mechanism_ssl`;
   }
   if (error.message.includes("got <ConnectionClose")) {
     // AMQP's answer to connection.open; amqplib does not keep its text.
@@ -295,7 +366,7 @@ function describe(error: Error & { code?: string; errors?: Error[] }, name: stri
   if (error.code === "ENOTFOUND") return `unknown host in ${name}`;
   if (error.code === "ECONNREFUSED") return `nothing listens at ${name}`;
   const messages = error.errors?.map((each) => each.message) ?? [error.message];
-  return `${name}: ${messages.join(", ")}`;
+  return `${name}: ${tlsFailure(error, "cacertfile") ?? messages.join(", ")}`;
 }
 
 function lossOf({ message }: Error): string {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { startEmbedded } from "@event-sink/embedded";
 import { connectBroker } from "./broker.ts";
 import type { Log } from "./log.ts";
 import { eventually, layCable, startServers, unique } from "./testing.ts";
@@ -79,7 +80,7 @@ Deno.test("a broker that leaves a question unanswered costs 15 s and a line, and
   await using test = await setup({ classId: 50, methodId: 10 }); // queue.declare
   const log = keptLog();
   const signal = new AbortController().signal;
-  await using broker = await connectBroker({ url: test.url, signal, log });
+  await using broker = await connectBroker({ amqpUrl: test.url, signal, log });
   const channel = await broker.createChannel();
   const queue = unique("unanswered");
   await assert.rejects(
@@ -99,7 +100,7 @@ Deno.test("a half-open connection is noticed by its heartbeats, with a line", as
   await using _ = cable;
   const log = keptLog();
   const signal = new AbortController().signal;
-  await using broker = await connectBroker({ url: `${cable.url}?heartbeat=1`, signal, log });
+  await using broker = await connectBroker({ amqpUrl: `${cable.url}?heartbeat=1`, signal, log });
   await broker.createChannel();
   cable.freeze();
   await eventually(() =>
@@ -113,7 +114,7 @@ Deno.test("unless the URL says otherwise, three heartbeats without a sign of lif
   await using test = await setup();
   const options = { signal: new AbortController().signal, log: keptLog() };
   for (const [url, heartbeat] of [[test.url, 8], [`${test.url}?heartbeat=5`, 5]] as const) {
-    await using _broker = await connectBroker({ url, ...options });
+    await using _broker = await connectBroker({ amqpUrl: url, ...options });
     assert.equal(test.tuned.at(-1), heartbeat);
   }
   assert(3 * test.tuned[0]! < 30);
@@ -125,7 +126,7 @@ Deno.test("an outage of both connections is told once, and so is its end", async
   await using _ = cable;
   const log = keptLog();
   const signal = new AbortController().signal;
-  await using broker = await connectBroker({ url: cable.url, signal, log });
+  await using broker = await connectBroker({ amqpUrl: cable.url, signal, log });
   await broker.createChannel();
   await broker.createConfirmChannel();
   cable.cut("down");
@@ -139,7 +140,7 @@ Deno.test("an outage of both connections is told once, and so is its end", async
 
 Deno.test("a request on a closed channel leaves no timer that ends the connection", async () => {
   await using servers = await startServers();
-  await using broker = await connectBroker({ url: servers.amqpUrl, log: keptLog() });
+  await using broker = await connectBroker({ amqpUrl: servers.amqpUrl, log: keptLog() });
   const channel = await broker.createChannel();
   channel.on("error", () => {});
   await assert.rejects(channel.checkQueue(unique("missing")), { code: 404 });
@@ -163,4 +164,105 @@ Deno.test("a request on a closed channel leaves no timer that ends the connectio
     Object.assign(globalThis, { setTimeout, clearTimeout });
     for (const timer of started) clearTimeout(timer);
   }
+});
+
+/** Three nodes, each behind a cable; `list` is their URL. */
+async function startNodes() {
+  await using stack = new AsyncDisposableStack();
+  const nodes = [];
+  for (let i = 0; i < 3; i++) {
+    const { amqpUrl } = stack.use(await startEmbedded());
+    const cable = stack.use(layCable(amqpUrl));
+    nodes.push({ ...cable, host: new URL(cable.url).host });
+  }
+  const owned = stack.move();
+  return {
+    nodes,
+    list: `amqp://guest:guest@${nodes.map(({ host }) => host).join(",")}`,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+Deno.test("of several nodes any is taken, in random order, and the log says which", async () => {
+  await using cluster = await startNodes();
+  const [first, ...others] = cluster.nodes;
+  const reached = async () => {
+    const log = keptLog();
+    await using _broker = await connectBroker({ amqpUrl: cluster.list, log, timeout: 20_000 });
+    return log.lines.join();
+  };
+  const seen = new Set<string>();
+  for (let i = 0; i < 60 && seen.size < 3; i++) seen.add(await reached());
+  assert.deepEqual(
+    [...seen].sort(),
+    cluster.nodes.map(({ host }) => `Connected to amqp://${host}`).sort(),
+  );
+  for (const node of others) node.cut("down");
+  assert.equal(await reached(), `Connected to amqp://${first!.host}`);
+});
+
+Deno.test("a connection moves on to a node that is up, and waits when none is", async () => {
+  await using cluster = await startNodes();
+  const log = keptLog();
+  await using broker = await connectBroker({ amqpUrl: cluster.list, log });
+  for (let round = 0; round < 2; round++) {
+    const host = /^Connected to amqp:\/\/(.*)/.exec(log.lines.at(-1)!)![1];
+    const node = cluster.nodes.find((node) => node.host === host)!;
+    const { length } = log.lines;
+    node.cut("down");
+    await eventually(() => assert.match(log.lines.slice(length).at(-1) ?? "", /^Connected/));
+    assert.match(log.lines.at(-2)!, new RegExp(`^Lost the connection to amqp://${host}`));
+    assert.notEqual(log.lines.at(-1), `Connected to amqp://${host}`);
+  }
+  for (const node of cluster.nodes) node.cut("down");
+  await eventually(() => {
+    for (const { host } of cluster.nodes) assert(broker.trouble?.includes(`amqp://${host}: `));
+  });
+  cluster.nodes[2]!.plug();
+  await broker.createChannel();
+  assert.equal(log.lines.at(-1), `Connected to amqp://${cluster.nodes[2]!.host}`);
+});
+
+Deno.test("nodes that hang leave time for one that answers, within the time for all", async () => {
+  await using cluster = await startNodes();
+  for (const node of cluster.nodes.slice(1)) node.freeze();
+  const options = { amqpUrl: cluster.list, log: keptLog(), timeout: 3000 };
+  // One alone may find it at once.
+  const brokers = await Promise.all([1, 2, 3, 4, 5].map(() => connectBroker(options)));
+  for (const broker of brokers) await broker[Symbol.asyncDispose]();
+});
+
+Deno.test("of several nodes one that refuses the login, or is not known, does no harm while another takes it", async () => {
+  await using cluster = await startNodes();
+  const [host, strange] = cluster.nodes.map(({ host }) => host);
+  const list = `amqp://guest:other@${strange},amqp://guest:guest@nowhere.invalid,${host}`;
+  for (let i = 0; i < 3; i++) {
+    await using _broker = await connectBroker({ amqpUrl: list, log: keptLog() });
+  }
+  // Users are the cluster's: no node that is away could take it.
+  cluster.nodes[0]!.cut("down");
+  const refused = { amqpUrl: `${list},127.0.0.1:1`, log: keptLog(), timeout: 20_000 };
+  await assert.rejects(connectBroker(refused), ({ message }: Error) => {
+    for (
+      const reason of [
+        `amqp://${strange} refuses this user and password`,
+        "unknown host in amqp://nowhere.invalid",
+        `amqp://${host}: `,
+        "nothing listens at amqp://127.0.0.1:1",
+      ]
+    ) assert(message.includes(reason), message);
+    return !message.includes("tried within");
+  });
+  // A name that is unknown may be that of a node that is away.
+  const stop = new AbortController();
+  const log = keptLog();
+  const url = "amqp://nowhere.invalid,127.0.0.1:1";
+  const waiting = connectBroker({ amqpUrl: url, log, signal: stop.signal });
+  await eventually(() => assert.match(log.lines[0] ?? "", /^Cannot connect: unknown host.*; noth/));
+  stop.abort();
+  await assert.rejects(waiting, { name: "AbortError" });
+  await assert.rejects(
+    connectBroker({ amqpUrl: "amqp://nowhere.invalid", log }),
+    /unknown host in/,
+  );
 });

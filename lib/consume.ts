@@ -7,7 +7,7 @@ import type { Broker, Channel } from "./broker.ts";
 import { isRefusal, keepChannel } from "./channel.ts";
 import { CLOSE_LIMIT } from "./connection.ts";
 import { createHand, type Hand } from "./hand.ts";
-import { createRetries, historyOf } from "./retry.ts";
+import { createRetries, deliveryCount, historyOf, MOST_DELIVERIES } from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
 import { counted, shown } from "./text.ts";
 import { during, within } from "./wait.ts";
@@ -112,8 +112,9 @@ export async function consume(
       },
     };
     try {
-      if (raw.fields.redelivered && !returned.delete(properties.messageId)) {
-        await retries.countRedelivery(hand.channel, raw, history);
+      const ours = raw.fields.redelivered && returned.delete(properties.messageId);
+      if (raw.fields.redelivered && (!ours || deliveryCount(raw) >= MOST_DELIVERIES)) {
+        await retries.renew(hand.channel, raw, history, ours);
       } else {
         try {
           await handler(message);
@@ -162,11 +163,13 @@ export async function consume(
     async closed() {
       await subscription?.hand.empty();
     },
-    async finish() {
+    async finish(channel) {
       if (!subscription) return;
       const { hand, cancel } = subscription;
       await within(CLOSE_LIMIT, cancel());
       await during(`working on ${counted(hand.size)} of '${queue}'`, hand.empty());
+      // Without a question before the channel's end RabbitMQ forgets acknowledgements for quorum queues that it has not passed on yet.
+      await within(CLOSE_LIMIT, channel.checkQueue(queue).catch(() => {}));
       if (hand.returned > 0) {
         broker.log.info(`Gave ${counted(hand.returned)} back to '${queue}', unfinished`);
       }

@@ -7,6 +7,7 @@ import { consume, type ConsumeOptions, type Message } from "./consume.ts";
 import { createLog } from "./log.ts";
 import { BadMessage } from "./retry.ts";
 import { connectProbe, eventually, layCable, startServers, unique } from "./testing.ts";
+import { pause } from "./wait.ts";
 
 const log = createLog({ name: "test", level: "error" });
 
@@ -18,7 +19,7 @@ async function setup(name: string) {
   const probe = stack.use(await connectProbe(servers.amqpUrl, { queues: [queue] }));
   await probe.channel.assertQueue(queue, { durable: true });
   const stop = new AbortController();
-  const broker = stack.use(await connectBroker({ url: cable.url, signal: stop.signal, log }));
+  const broker = stack.use(await connectBroker({ amqpUrl: cable.url, signal: stop.signal, log }));
   const owned = stack.move();
 
   /** Starts consuming; `stopped()` stops it and waits for its end. */
@@ -251,9 +252,9 @@ Deno.test("consume() goes on after the broker was away", async () => {
 Deno.test("consume() ends loudly when the broker refuses its declaration", async () => {
   await using test = await setup("refused");
   const { running } = test.start(() => {}, {
-    declare: (channel) => channel.assertQueue(test.queue, { durable: false }),
+    declare: (channel) => channel.assertQueue(test.queue, { durable: true, messageTtl: 1000 }),
   });
-  await assert.rejects(running, /^Error: PRECONDITION_FAILED - inequivalent arg 'durable'/);
+  await assert.rejects(running, /^Error: PRECONDITION_FAILED - inequivalent arg 'x-message-ttl'/);
 });
 
 Deno.test("consume() ends loudly, losing nothing, when a message can be neither retried nor dead-lettered", async () => {
@@ -395,4 +396,48 @@ Deno.test("consume() declares a retry queue again that was deleted meanwhile", a
   test.send("second");
   await eventually(() => assert.deepEqual(seen, [1, 2, 1, 2]));
   await consuming.stopped();
+});
+
+Deno.test("consume() loses nothing of a quorum queue, however often a message comes back unacknowledged", async () => {
+  await using test = await setup("restarts");
+  await test.probe.channel.deleteQueue(test.queue);
+  const declaration = { durable: true, arguments: { "x-queue-type": "quorum" } };
+  await test.probe.channel.assertQueue(test.queue, declaration);
+  test.send("one", { messageId: "m1" });
+  const dlq = `${test.queue}.dlq`;
+  // RabbitMQ 4 drops a message after 20 deliveries. Here each consumer dies with it in hand, and dead-letters it after three attempts.
+  for (let restarts = 0; restarts < 25; restarts++) {
+    const got = Promise.withResolvers<void>();
+    const consumer = test.start(() => {
+      got.resolve();
+      return new Promise(() => {});
+    }, { attempts: 3, declare: (channel) => channel.checkQueue(test.queue) });
+    const over = eventually(async () => assert.equal(await test.probe.count(dlq), 1));
+    await Promise.race([got.promise, over]);
+    test.cable.cut();
+    consumer.running.catch(() => {});
+    if (await test.probe.count(dlq) === 1) break;
+  }
+  const dead = await test.probe.take(dlq);
+  assert.equal(dead.content.toString(), "one");
+  assert.match(dead.properties.headers?.["x-reason"], /came back unacknowledged/);
+});
+
+Deno.test("consume() has the broker know all acknowledgements before it ends, of a quorum queue too", async () => {
+  await using test = await setup("acknowledged");
+  await test.probe.channel.deleteQueue(test.queue);
+  const declaration = { durable: true, arguments: { "x-queue-type": "quorum" } };
+  await test.probe.channel.assertQueue(test.queue, declaration);
+  const done = Promise.withResolvers<void>();
+  let count = 0;
+  // One at a time is acknowledged out of order: an acknowledgement for each.
+  const consumer = test.start(async () => {
+    await pause(Math.random() * 50);
+    if (++count === 1000) done.resolve();
+  }, { prefetch: 1000, declare: (channel) => channel.checkQueue(test.queue) });
+  for (let n = 0; n < 1000; n++) test.send(`${n}`);
+  await done.promise;
+  await consumer.stopped();
+  await pause(300); // what is given back counts again a little later
+  assert.equal(await test.probe.waiting(test.queue), 0);
 });

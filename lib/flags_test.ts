@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { numberFlag, parseFlags, switchFlag, textFlag, UsageError } from "./flags.ts";
-import { amqpUrlFlag, withoutPassword } from "./url.ts";
+import { addressesOf, amqpUrlFlag, nameOf, parseMongoUrl, withoutPassword } from "./url.ts";
 
 const usage = {
   name: "probe",
@@ -114,4 +114,67 @@ Deno.test("withoutPassword() hides the user and password of every URL, whatever 
     );
     assert.equal(shown, "at amqp://***@host/v and mongodb://***@host");
   }));
+});
+
+Deno.test("addressesOf() completes each node of a list with what the first one has", () => {
+  const both = ["amqp://u:p@a:1/v?heartbeat=5", "amqp://u:p@b:2/v?heartbeat=5"];
+  for (
+    const list of [
+      "amqp://u:p@a:1,b:2/v?heartbeat=5",
+      "amqp://u:p@a:1/v?heartbeat=5,amqp://b:2",
+      "amqp://u:p@a:1/v?heartbeat=5, amqp://u:p@b:2/v",
+    ]
+  ) assert.deepEqual(addressesOf(list), both);
+  assert.deepEqual(addressesOf("amqp://u:p@a/v,amqp://x:y@b/w?frameMax=8192,c"), [
+    "amqp://u:p@a/v",
+    "amqp://x:y@b/w?frameMax=8192,c",
+  ]);
+  assert.deepEqual(addressesOf("amqp://[::1]:1,[::2]/v"), ["amqp://[::1]:1/v", "amqp://[::2]/v"]);
+  // A comma in a password or a virtual host separates nothing.
+  for (const url of ["amqp://u:p,q@a/v", "amqp://u:p@a/v,w"]) {
+    assert.deepEqual(addressesOf(url), [url]);
+  }
+  assert.equal(nameOf("amqp://u:s3cret@a:1,b/v?heartbeat=5"), "amqp://a:1/v, amqp://b/v");
+});
+
+Deno.test("parseFlags() takes a list of nodes, and says what is wrong with one, without a password", async () => {
+  const url = "amqp://u:p@a:1,b:2/v";
+  assert.equal((await parse([], { AMQP_URL: url })).flags.amqpUrl, url);
+  assert.equal(
+    (await parse([], { QUEUE_URL: "a:1,b:2" })).flags.amqpUrl,
+    "amqp://guest:guest@a:1,b:2",
+  );
+  for (
+    const [list, expected] of [
+      ["amqp://u:s3cret@a,", /an address in this list is empty/],
+      ["amqp://u:s3cret@a,,b/v", /an address in this list is empty/],
+      ["amqp://u:s3cret@a/v,,amqp://b", /an address in this list is empty/],
+      [",amqp://u:s3cret@a", /an address in this list is empty/],
+      ["amqp://u:s3cret@a/v,", /an address in this list is empty/],
+      ["amqp://u:s3cret@a,amqps://b", /either all nodes are reached by amqp:\/\/, or all by amqps/],
+      ["amqp://u:s3cret@a,http://b", /expected amqp:/],
+      ["amqp://u:s3cret@a,b:x", /expected amqp:/],
+      ["amqp://u:s3cret@a,amqp://", /an address in this list is empty/],
+      ["amqp://u:s3cret@a?cacertfile=x", /certificates are for amqps:/],
+    ] as const
+  ) {
+    const message = await refusal([], { AMQP_URL: list });
+    assert.match(message, expected, list);
+    assert.match(message, /^AMQP_URL: cannot use '/);
+    assert.doesNotMatch(message, /s3cret/);
+  }
+  assert.equal(
+    parseMongoUrl("mongodb://u:p@a,b:2/?replicaSet=r"),
+    "mongodb://u:p@a,b:2/?replicaSet=r",
+  );
+  assert.equal(nameOf("mongodb://u:p@a,b:2/?replicaSet=r"), "mongodb://a,b:2");
+  for (const hosts of ["", "a,", ",a", "a,,b"]) {
+    const message = (error: Error) =>
+      /expected mongodb:/.test(error.message) && !/s3/.test(`${error}`);
+    assert.throws(() => parseMongoUrl(`mongodb://u:s3cret@${hosts}/db?x=y`), message);
+  }
+  assert.equal(
+    withoutPassword("amqps://a?certfile=x&password=s3cret&x=y z"),
+    "amqps://a?certfile=x&password=***&x=y z",
+  );
 });

@@ -3,6 +3,7 @@
  * @module
  */
 export * from "./flags.ts";
+export { type BrokerFlags, brokerFlags, type QueueType } from "./declare.ts";
 export { amqpUrlFlag, mongoUrlFlag, nameOf, withoutPassword } from "./url.ts";
 export {
   createLog,
@@ -34,4 +35,5 @@ export { createCrew, type Crew, type Process, type ProcessOptions, startDeno } f
 export { duration, type ProgressLine, startProgress } from "./progress.ts";
 export { queueFlag, recv, type RecvUsage } from "./recv.ts";
 export { type Content, send, type SendFlags, type SendUsage, timeoutFlag } from "./send.ts";
+export { numberText, parseExactly } from "./json.ts";
 export { counted, pausePerDot, printable, shown, textOf } from "./text.ts";

@@ -3,9 +3,10 @@
  * @module
  */
 import { Socket } from "node:net";
-import type { MongoClient } from "mongodb";
+import type { MongoClient, MongoServerSelectionError, ServerDescription } from "mongodb";
 import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
+import { readTlsFiles, tlsFailure } from "./tls.ts";
 import { nameOf } from "./url.ts";
 import { backoff, pause, within } from "./wait.ts";
 
@@ -36,6 +37,7 @@ export async function connectMongo(
   const name = nameOf(url);
   let client: MongoClient;
   try {
+    const { tlsCAFile: ca, tlsCertificateKeyFile: own, passphrase } = new MongoClient(url).options;
     client = new MongoClient(url, {
       appName: "event-sink",
       writeConcern: { w: "majority", journal: true },
@@ -43,6 +45,7 @@ export async function connectMongo(
       // A server that hangs is one that is away; by default the driver would wait for ever.
       connectTimeoutMS: 5000,
       socketTimeoutMS: 20_000,
+      ...await readTlsFiles({ ca, cert: own, key: own, passphrase }),
     });
   } catch (error) {
     throw new UsageError(`Cannot use the MongoDB URL ${name}: ${(error as Error).message}`);
@@ -55,14 +58,24 @@ export async function connectMongo(
     } catch (error) {
       if (signal.aborted) await client.close();
       signal.throwIfAborted();
-      const { message, code } = error as Error & { code?: number | string };
+      const { message, code, reason } = error as MongoServerSelectionError;
       // https://www.mongodb.com/docs/manual/reference/error-codes/: 18 AuthenticationFailed
       if (code === 18) throw new Error(`Cannot connect: ${name} refuses this user and password`);
-      if (/ENOTFOUND/.test(message)) throw new Error(`Cannot connect: unknown host in ${name}`);
       if (error instanceof Deno.errors.NotCapable) throw error;
+      // Of mongodb+srv:// alone, which names no server.
+      if (/querySrv ENOTFOUND/.test(message)) {
+        throw new Error(`Cannot connect: unknown host in ${name}`);
+      }
+      const servers = [...reason?.servers.values() ?? []];
+      const final = await Promise.all(servers.map((server) => finalReason(server, client)));
+      if (final.length > 0 && final.every((why) => why)) {
+        throw new Error(`Cannot connect: ${final.join("; ")}`);
+      }
       if (attempt === 0) {
+        const why = servers.length < 2 ? message : servers
+          .map(({ address, error }) => `${address}: ${error?.message ?? "no answer"}`).join("; ");
         log.warn(
-          `Cannot connect: ${name}: ${message}. Waiting for MongoDB; start one with: deno task up`,
+          `Cannot connect: ${name}: ${why}. Waiting for MongoDB; start one with: deno task up`,
         );
       }
     }
@@ -76,6 +89,33 @@ export async function connectMongo(
       await within(CLOSE_LIMIT, client.close());
     },
   };
+}
+
+/** Why a server is of no use, where no further attempt changes it. */
+async function finalReason(
+  { error, hostAddress: { host, port } }: ServerDescription,
+  { options: { tls } }: MongoClient,
+): Promise<string | undefined> {
+  const cause = error?.cause as Error & { code?: string } | undefined;
+  const url = `mongodb://${host?.includes(":") ? `[${host}]` : host}:${port}`;
+  if (cause?.code === "ENOTFOUND") return `unknown host in ${url}`;
+  const failure = cause && tlsFailure(cause, "tlsCAFile");
+  if (failure) return `${url}: ${failure}`;
+  if (!host || cause?.code === "ECONNREFUSED") return;
+  // With TLS at a port without, or the other way round, there is no answer: is there one the other way?
+  const { MongoClient } = await import("mongodb");
+  const options = { tls: !tls, tlsAllowInvalidCertificates: !tls, directConnection: true };
+  const other = new MongoClient(url, { ...options, serverSelectionTimeoutMS: 2000 });
+  try {
+    await other.connect();
+    return tls
+      ? `${url}: no TLS is spoken at this port: it wants a URL without tls=true`
+      : `${url}: TLS is spoken at this port: it wants tls=true in the URL`;
+  } catch {
+    return; // an outage
+  } finally {
+    await other.close();
+  }
 }
 
 /** How to outlast an outage. */

@@ -16,7 +16,7 @@ async function setup(name: string) {
   const probe = stack.use(await connectProbe(servers.amqpUrl, { queues: [queue] }));
   await probe.channel.assertQueue(queue, { durable: true });
   const signal = new AbortController().signal;
-  const broker = stack.use(await connectBroker({ url: cable.url, signal, log }));
+  const broker = stack.use(await connectBroker({ amqpUrl: cable.url, signal, log }));
   const owned = stack.move();
   return { cable, queue, probe, broker, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
@@ -201,9 +201,9 @@ Deno.test("createPublisher() rejects with the broker's words when the declaratio
   await using test = await setup("refused");
   await assert.rejects(
     createPublisher(test.broker, {
-      declare: (channel) => channel.assertQueue(test.queue, { durable: false }),
+      declare: (channel) => channel.assertQueue(test.queue, { durable: true, messageTtl: 1000 }),
     }),
-    /^Error: Cannot publish: PRECONDITION_FAILED - inequivalent arg 'durable' for queue '.*' in vhost '\/'/,
+    /^Error: Cannot publish: PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue '.*' in vhost/,
   );
 });
 

@@ -4,9 +4,9 @@
  */
 import { type Channel, connectBroker } from "./broker.ts";
 import { consume, type ConsumeOptions, deadLetterQueue, type Message } from "./consume.ts";
-import { type Flag, type Flags, textFlag } from "./flags.ts";
+import { type BrokerFlags, brokerFlags } from "./declare.ts";
+import { type Flag, type Flags, textFlag, type Values } from "./flags.ts";
 import { runTool, type Tool } from "./tool.ts";
-import { amqpUrlFlag } from "./url.ts";
 
 /** What a `recv` says of itself. */
 export interface RecvUsage<F extends Flags>
@@ -15,7 +15,7 @@ export interface RecvUsage<F extends Flags>
   about: string;
   /** The queue, or the flag `--queue` that names it. */
   queue: string | Flag<string>;
-  /** Flags besides `--amqp-url` and those about logging. */
+  /** Flags besides those about the broker and logging. */
   flags?: F;
   /** Declares the queue, its exchange and bindings; runs again on every new channel. */
   declare: (channel: Channel, queue: string) => Promise<unknown>;
@@ -44,11 +44,12 @@ export function recv<F extends Flags = Record<never, never>>(
   const notes = typeof queue === "string"
     ? `Dead-letter queue: ${deadLetterQueue(queue)}`
     : `Dead-letter queue: ${deadLetterQueue("<queue>")}, such as ${deadLetterQueue(queue.default)}`;
-  const flags: Flags = { amqpUrl: amqpUrlFlag, ...named, ...usage.flags };
+  const flags: Flags = { ...brokerFlags, ...named, ...usage.flags };
   return runTool(meta, { about: usage.about, notes, flags }, async (tool) => {
     const { signal, log, print } = tool;
-    const { amqpUrl: url, queue: name = queue as string } = tool.flags as Record<string, string>;
-    await using broker = await connectBroker({ url: url!, signal, log });
+    const { amqpUrl, queueType } = tool.flags as unknown as Values<BrokerFlags>;
+    const { queue: name = queue as string } = tool.flags as Record<string, string>;
+    await using broker = await connectBroker({ amqpUrl, queueType, signal, log });
     await consume(broker, {
       ...usage,
       queue: name,

@@ -4,6 +4,7 @@
  */
 import type { Channel, ConsumeMessage, MessageProperties, Options } from "amqplib";
 import type { Broker } from "./broker.ts";
+import { AT_LEAST_ONCE, UsedAsItIs } from "./declare.ts";
 import { createPublisher, type Publisher } from "./publish.ts";
 import { counted, printable } from "./text.ts";
 import { withoutPassword } from "./url.ts";
@@ -48,6 +49,12 @@ export interface RetryOptions {
 const RETRY_EXCHANGE = "event-sink.retry";
 const MISSED_EXCHANGE = "event-sink.missed";
 
+/**
+ * How often a message may come back before it is published anew: RabbitMQ 4 drops one that a quorum queue has delivered more than 20 times
+ * (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
+ */
+export const MOST_DELIVERIES = 10;
+
 /** Longest time between two attempts, in milliseconds. */
 const LONGEST_DELAY = 3_600_000;
 
@@ -60,8 +67,12 @@ type Headers = Record<string, unknown>;
 export interface Retries extends AsyncDisposable {
   /** Publishes a message for another attempt, or to the dead-letter queue; the caller acknowledges the original then. */
   passOn(channel: Channel, raw: ConsumeMessage, history: History, error: unknown): Promise<void>;
-  /** Counts that a message came back unacknowledged: publishes it to the end of its queue, or dead-letters it. */
-  countRedelivery(channel: Channel, raw: ConsumeMessage, history: History): Promise<void>;
+  /**
+   * Publishes a message that came back unacknowledged to the end of its queue, or dead-letters it when it came back too often.
+   *
+   * @param ours whether this consumer gave it back itself: it does not count
+   */
+  renew(channel: Channel, raw: ConsumeMessage, history: History, ours: boolean): Promise<void>;
   /** Declares where retries come back to and end; for each new channel, after the queue itself. */
   declare(channel: Channel): Promise<void>;
 }
@@ -73,16 +84,10 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
   let publisher: Promise<Publisher> | undefined;
   const declared = new Set<string>();
 
-  async function retryQueue(channel: Channel, attempt: number): Promise<string> {
+  async function retryQueue(attempt: number): Promise<string> {
     const name = `${queue}.retry.${attempt}`;
-    if (!declared.has(name)) {
-      await channel.assertQueue(name, {
-        durable: true,
-        deadLetterExchange: RETRY_EXCHANGE,
-        deadLetterRoutingKey: queue,
-      });
-      declared.add(name);
-    }
+    if (!declared.has(name)) await declareRetryQueue(broker, name, queue);
+    declared.add(name);
     return name;
   }
 
@@ -127,14 +132,10 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
     tell(raw, `is now in ${deadLetters}, after attempt ${history.attempt}`, reason);
   }
 
-  async function retry(
-    channel: Channel,
-    raw: ConsumeMessage,
-    { history, reason }: { history: History; reason: string },
-  ) {
+  async function retry(raw: ConsumeMessage, history: History, reason: string) {
     const { attempt } = history;
     const expiration = backoff(attempt, { first: retryDelay, longest: LONGEST_DELAY, factor: 3 });
-    const routingKey = await retryQueue(channel, attempt);
+    const routingKey = await retryQueue(attempt);
     await publish(raw, history, { routingKey, expiration, own: { "x-reason": reason } });
     const delay = (expiration / 1000).toFixed(1);
     tell(raw, `is tried again in ${delay} s, after attempt ${attempt}`, reason);
@@ -175,17 +176,13 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
       const text = error instanceof Error ? error.message : String(error);
       const reason = printable(withoutPassword(text), LONGEST_REASON);
       const isFinal = error instanceof BadMessage || history.attempt >= attempts;
-      const fate = { history, reason };
-      await move(
-        channel,
-        raw,
-        fate,
-        () => isFinal ? bury(raw, history, reason) : retry(channel, raw, fate),
-      );
+      const handling = isFinal ? bury : retry;
+      await move(channel, raw, { history, reason }, () => handling(raw, history, reason));
     },
-    async countRedelivery(channel, raw, before) {
-      const history = { ...before, redeliveries: before.redeliveries + 1 };
-      const { redeliveries } = history;
+    async renew(channel, raw, before, ours) {
+      const more = ours ? 0 : Math.max(1, deliveryCount(raw));
+      const redeliveries = before.redeliveries + more;
+      const history = { ...before, redeliveries };
       const reason = `it came back unacknowledged ${counted(redeliveries, "time")}: ` +
         "each time its consumer ended, or took longer than the broker allows";
       const own = { "x-attempts": history.attempt - 1 };
@@ -194,7 +191,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
         raw,
         { history, reason },
         () =>
-          redeliveries >= 3 * attempts
+          more > 0 && redeliveries >= 3 * attempts
             ? bury(raw, history, reason)
             : publish(raw, history, { routingKey: queue, own }),
       );
@@ -218,6 +215,38 @@ export function historyOf({ fields, properties }: ConsumeMessage, queue: string)
     attempt: ours ? attempts + 1 : 1,
     redeliveries: ours && isCount(redeliveries) ? redeliveries : 0,
   };
+}
+
+/** How often a quorum queue has delivered a message that came back; a classic queue does not count. */
+export function deliveryCount({ properties }: ConsumeMessage): number {
+  const count = properties.headers?.["x-delivery-count"];
+  return isCount(count) ? count : 0;
+}
+
+/**
+ * Declares a queue whose messages expire into another one, where the broker can with {@linkcode AT_LEAST_ONCE}: one whose default are classic
+ * queues refuses that (406). On channels of its own, as a refusal closes the channel.
+ */
+async function declareRetryQueue(broker: Broker, name: string, queue: string): Promise<void> {
+  const options = {
+    durable: true,
+    deadLetterExchange: RETRY_EXCHANGE,
+    deadLetterRoutingKey: queue,
+  };
+  let wished: Options.AssertQueue = { ...options, arguments: AT_LEAST_ONCE };
+  for (let done = false; !done;) {
+    const channel = await broker.createChannel();
+    channel.on("error", () => {}); // assertQueue() fails with the same
+    try {
+      await channel.assertQueue(name, wished);
+      await channel.close();
+      done = true;
+    } catch (error) {
+      if (error instanceof UsedAsItIs) continue;
+      if (wished === options || (error as { code?: number }).code !== 406) throw error;
+      wished = options;
+    }
+  }
 }
 
 /** Anybody may publish these headers: a negative number would have a message tried for ever, from a new retry queue each time. */

@@ -3,19 +3,17 @@
  * @module
  */
 import { type Channel, connectBroker } from "./broker.ts";
+import { type BrokerFlags, brokerFlags } from "./declare.ts";
 import { type Flag, type Flags, numberFlag, textFlag, UsageError } from "./flags.ts";
 import { lines, ranges } from "./lines.ts";
 import { duration, startProgress } from "./progress.ts";
 import { createPublisher, type Outgoing, type Publisher } from "./publish.ts";
 import { counted, printable, textOf } from "./text.ts";
 import { runTool, type Tool } from "./tool.ts";
-import { amqpUrlFlag } from "./url.ts";
 import { aborted, pause } from "./wait.ts";
 
 /** The flags of every `send`. */
-export type SendFlags = {
-  /** The broker. */
-  amqpUrl: Flag<string>;
+export type SendFlags = BrokerFlags & {
   /** File of which every line is a message. */
   file: Flag<string>;
   /** File for the lines that were not sent. */
@@ -33,7 +31,7 @@ export const timeoutFlag: Flag<number> = numberFlag(
 );
 
 const sendFlags: SendFlags = {
-  amqpUrl: amqpUrlFlag,
+  ...brokerFlags,
   file: textFlag("send every line of this file as a message, - for standard input", {
     value: "FILE",
     short: "f",
@@ -78,7 +76,7 @@ export function send<F extends Flags = Record<never, never>>(
   const flags = { ...sendFlags, ...usage.flags } as F & SendFlags;
   return runTool(meta, { arguments: "[words...]", ...usage, flags }, async (tool) => {
     const own = tool as unknown as Tool<SendFlags>;
-    const { signal, log, words, flags: { amqpUrl: url, file, timeout: seconds } } = own;
+    const { signal, log, words, flags: { amqpUrl, queueType, file, timeout: seconds } } = own;
     const timeout = seconds * 1000;
     if (file !== "" && words.length > 0) {
       throw new UsageError("--file and words: only one of them can be the message");
@@ -87,7 +85,7 @@ export function send<F extends Flags = Record<never, never>>(
       throw new UsageError(`--unsent: '${file}' is the file to send, and would be overwritten`);
     }
     try {
-      await using broker = await connectBroker({ url, signal, log, timeout });
+      await using broker = await connectBroker({ amqpUrl, queueType, signal, log, timeout });
       await using publisher = await createPublisher(broker, {
         declare: usage.declare,
         timeout,

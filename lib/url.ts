@@ -2,15 +2,18 @@
  * Server URLs: the two that every tool reads, and how they are shown without their password.
  * @module
  */
-import { type Flag, textFlag } from "./flags.ts";
+import { type Flag, textFlag, UsageError } from "./flags.ts";
 
 /** `--amqp-url` and the variables that existing installations set. */
-export const amqpUrlFlag: Flag<string> = textFlag("broker to use", {
-  value: "URL",
-  default: "amqp://guest:guest@localhost:5672",
-  env: ["AMQP_URL", "AMQPURL", "RABBITMQ_URI", "QUEUE_URL"],
-  parse: parseAmqpUrl,
-});
+export const amqpUrlFlag: Flag<string> = textFlag(
+  "broker to use, or several nodes of one, separated by commas",
+  {
+    value: "URL",
+    default: "amqp://guest:guest@localhost:5672",
+    env: ["AMQP_URL", "AMQPURL", "RABBITMQ_URI", "QUEUE_URL"],
+    parse: parseAmqpUrl,
+  },
+);
 
 /** `--mongo-url` and the variables that existing installations set. */
 export const mongoUrlFlag: Flag<string> = textFlag("MongoDB to use", {
@@ -21,32 +24,64 @@ export const mongoUrlFlag: Flag<string> = textFlag("MongoDB to use", {
 });
 
 /**
- * Checks an AMQP URL; `host:port`, as `QUEUE_URL` has it, becomes a URL with the default user.
- * The rest of the URL (virtual host, `heartbeat`, `frameMax`, ...) is amqplib's to read.
+ * Checks an AMQP URL, which may name several nodes; `host:port`, as `QUEUE_URL` has it, becomes a URL with the default user.
  *
- * @throws {TypeError} when it is neither, without showing its password
+ * @throws {UsageError} when it is neither, without showing its password
  */
 export function parseAmqpUrl(text: string): string {
   const url = /^[^/@]+:\d+$/.test(text) ? `amqp://guest:guest@${text}` : text;
-  const parts = URL.canParse(url) ? new URL(url) : undefined;
-  if (!parts || !/^amqps?:$/.test(parts.protocol) || !parts.hostname || decodes(parts) === false) {
-    throw new TypeError(
-      `cannot use '${redacted(text)}': expected amqp://user:password@host:port/vhost, ` +
-        "with special characters in the password percent-encoded",
-    );
-  }
+  addressesOf(url);
   return url;
 }
 
 /**
- * Checks that a MongoDB URL has the right scheme; the rest of it is the driver's to read.
+ * The nodes that an AMQP URL names, each by a URL of its own. They are separated by commas, as whole URLs or as in MongoDB's
+ * `amqp://user:password@a:5672,b:5672/vhost`; user, virtual host and parameters of the first hold for those without their own.
+ *
+ * @throws {UsageError} for what is no list of AMQP URLs, without showing a password
+ */
+export function addressesOf(list: string): string[] {
+  const refuse = (why: string) => new UsageError(`cannot use '${redacted(list)}': ${why}`);
+  const urls = list.split(/,(?=[\s,]*(?:\w+:\/\/|$))/).flatMap((url) => {
+    const [, start, hosts, end] = /^\s*(\w+:\/\/(?:[^/?#]*@)?)([^/?#]*)(.*)/s.exec(url) ?? [];
+    return hosts?.split(",").map((host) => host && start + host + end) ?? [url.trim()];
+  });
+  if (urls.length > 1 && urls.includes("")) throw refuse("an address in this list is empty");
+  const [first, ...others] = urls.map((url) => {
+    const parts = URL.canParse(url) ? new URL(url) : undefined;
+    if (parts && /^amqps?:$/.test(parts.protocol) && parts.hostname && decodes(parts)) return parts;
+    throw refuse(
+      "expected amqp://user:password@host:port/vhost, with special characters in the password percent-encoded",
+    );
+  });
+  for (const other of others) {
+    if (other.protocol !== first!.protocol) {
+      throw refuse("either all nodes are reached by amqp://, or all by amqps://");
+    }
+    if (!other.username && !other.password) {
+      [other.username, other.password] = [first!.username, first!.password];
+    }
+    other.pathname ||= first!.pathname;
+    other.search ||= first!.search;
+  }
+  if (first!.protocol === "amqp:" && /[?&](cacert|cert|key)file=/.test(list)) {
+    throw refuse("certificates are for amqps://");
+  }
+  return [first!, ...others].map(({ href }) => href);
+}
+
+/**
+ * Checks that a MongoDB URL has the right scheme, and a name for each host; the rest of it is the driver's to read.
  *
  * @throws {TypeError} when it has not, without showing its password
  */
 export function parseMongoUrl(text: string): string {
-  if (!/^mongodb(\+srv)?:\/\/[^/]/.test(text)) {
+  const [, hosts = ""] = /^mongodb(?:\+srv)?:\/\/(?:[^/]*@)?([^/?]*)/.exec(text) ?? [];
+  if (hosts.split(",").includes("")) {
     throw new TypeError(
-      `cannot use '${redacted(text)}': expected mongodb://user:password@host:port`,
+      `cannot use '${
+        redacted(text)
+      }': expected mongodb://user:password@host:port, or several host:port separated by commas`,
     );
   }
   return text;
@@ -64,12 +99,16 @@ export function withoutPassword(text: string): string {
     // The example in our own errors is no secret.
     if (start < 3 || end < start || word.slice(start, end) === "user:password") return word;
     return word.slice(0, start) + "***" + word.slice(end);
-  });
+  }).replace(/([?&]\w*password=)[^&\s'"]+/gi, "$1***");
 }
 
-/** A server's URL for people: without user and password. */
+/** A server's URL for people: without user, password and parameters, each of an AMQP URL's nodes by itself. */
 export function nameOf(url: string): string {
-  return withoutPassword(url).replace(/(:\/\/)[^@\s]*@/, "$1");
+  const urls = /^amqps?:/.test(url) ? addressesOf(url) : [url];
+  return urls.map((each) =>
+    withoutPassword(each).replace(/(:\/\/)[^@\s]*@/, "$1").replace(/\/?\?.*/s, "")
+  )
+    .join(", ");
 }
 
 /** The same for a text that should have been a URL and is none. */

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write
 /**
  * Make objects over HTTP, store them and publish OBJECT_CREATED on the exchange ebs. While the broker is away the events wait in the
  * database.
@@ -8,12 +8,12 @@
  * Run: `deno task datagen`, then `curl -X POST localhost:8000/api/objects`.
  * @module
  */
-import { amqpUrlFlag, type Broker, connectBroker, runTool, textFlag } from "@event-sink/lib";
+import { type Broker, brokerFlags, connectBroker, runTool, textFlag } from "@event-sink/lib";
 import { objectApi } from "./datagen/api.ts";
 import { openObjectStore } from "./datagen/object_store.ts";
 import { storedMessage } from "./event.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
-import { publishOutbox } from "./service/outbox.ts";
+import { publishOutbox } from "@event-sink/lib/outbox";
 import { declare } from "./topology.ts";
 
 await runTool(import.meta, {
@@ -21,7 +21,7 @@ await runTool(import.meta, {
   notes:
     "POST /api/objects[?count=N] with any JSON body or none, GET /api/objects[?limit=N][&after=ID], GET /api/objects/ID, GET /health",
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     ...httpFlags(8000),
     database: textFlag("SQLite file that keeps objects and unpublished events", {
       value: "FILE",
@@ -34,7 +34,7 @@ await runTool(import.meta, {
   const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
 
   async function publish() {
-    await using connection = broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await using connection = broker = await connectBroker({ ...flags, signal, log });
     await publishOutbox(connection, store.outbox, {
       messageOf: storedMessage,
       declare,

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
 /**
  * Make tasks of every object: consumes OBJECT_CREATED, publishes TASK_CREATED.
  *
@@ -6,7 +6,7 @@
  * @module
  */
 import {
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -15,7 +15,7 @@ import {
   runTool,
 } from "@event-sink/lib";
 import { createEvent, eventOf, messageOf } from "./event.ts";
-import { createPersistentPublisher } from "./service/persistent_publisher.ts";
+import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { declare, distributorQueue } from "./topology.ts";
 import { traced, traceparent } from "./trace.ts";
 
@@ -23,11 +23,11 @@ await runTool(import.meta, {
   about: "Make tasks of every object: consume OBJECT_CREATED, publish TASK_CREATED.",
   notes: `Queue: ${distributorQueue}. Dead-letter queue: ${deadLetterQueue(distributorQueue)}`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     tasks: numberFlag("tasks per object", { default: 3, min: 1, max: 1000, whole: true }),
   },
 }, async ({ flags, signal, log, print }) => {
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await using publisher = await createPersistentPublisher(broker, { declare, signal, log });
   await consume(broker, {
     queue: distributorQueue,

@@ -2,9 +2,15 @@
  * The events: JSON CloudEvents 1.0 in structured mode (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md).
  * @module
  */
-import { BadMessage, type Message, type Outgoing, printable, textOf } from "@event-sink/lib";
+import {
+  BadMessage,
+  type Message,
+  numberText,
+  type Outgoing,
+  parseExactly,
+  printable,
+} from "@event-sink/lib";
 import * as v from "valibot";
-import { numberText, parseExactly } from "./json.ts";
 import { exchange } from "./topology.ts";
 
 /**
@@ -160,12 +166,9 @@ function quoted(value: unknown): string {
 }
 
 function parsed(body: Uint8Array): unknown {
-  const text = textOf(body);
-  if (text === undefined) throw new BadMessage("the body is not UTF-8 text");
   try {
-    return parseExactly(text);
+    return parseExactly(body);
   } catch (error) {
-    const problem = (error as Error).message; // which quotes the text
-    throw new BadMessage(`the body is not JSON: ${printable(problem, REASON_LIMIT)}`);
+    throw new BadMessage((error as Error).message);
   }
 }

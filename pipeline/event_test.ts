@@ -1,8 +1,6 @@
 import assert from "node:assert/strict";
 import { BadMessage } from "@event-sink/lib";
-import fc from "fast-check";
 import { eventOf, eventTypes, messageOf } from "./event.ts";
-import { parseExactly } from "./json.ts";
 
 const head = `"specversion":"1.0","id":"1","source":"/test","time":"2026-01-01T00:00:00Z"`;
 const read = (body: string) => eventOf({ body: new TextEncoder().encode(body) }, eventTypes);
@@ -13,14 +11,6 @@ Deno.test("eventOf() keeps the numbers of a content as they were written", () =>
   const content = '[12345678901234567890,1.10,1e3,-0,0.00000001,5,-2.5,1E400,{"a":3.0}]';
   const event = read(object(content));
   assert(String(messageOf(event).body).includes(`"content":${content}`));
-});
-
-Deno.test("parseExactly() is JSON.parse() for all that JavaScript can write", () => {
-  fc.assert(fc.property(fc.jsonValue(), (value) => {
-    const text = JSON.stringify(value);
-    assert.equal(JSON.stringify(parseExactly(text)), text);
-    assert.deepEqual(JSON.parse(JSON.stringify(parseExactly(text))), JSON.parse(text));
-  }));
 });
 
 Deno.test("eventOf() reads numbers as other languages write them", () => {

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read
 /**
  * Work on tasks: consumes TASK_CREATED, publishes TASK_STARTED, TASK_FINISHED and TASK_FAILED. Start more of them to scale.
  *
@@ -8,7 +8,7 @@
  * @module
  */
 import {
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   consume,
   numberFlag,
@@ -19,7 +19,7 @@ import {
 import { type EventOf, eventOf, type PipelineObject } from "./event.ts";
 import { progressOfTasks } from "./processor/progress.ts";
 import { reporter } from "./processor/report.ts";
-import { createPersistentPublisher } from "./service/persistent_publisher.ts";
+import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { declare, failedQueue, processorQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
 import { loadHandler, parseRange, pretendedWork, withinLimit } from "./processor/work.ts";
@@ -32,7 +32,7 @@ await runTool(import.meta, {
     "Work on tasks: consume TASK_CREATED, publish TASK_STARTED, TASK_FINISHED and TASK_FAILED.",
   notes: `Queue: ${processorQueue}. Dead-letter queue: ${failedQueue}`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     work: {
       ...textFlag("seconds of pretended work per task: a random number in this range", {
         default: "3-5",
@@ -76,7 +76,7 @@ await runTool(import.meta, {
     ? await loadHandler(flags.handler)
     : pretendedWork(parseRange(flags.work));
   const startTask = progressOfTasks();
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await using publisher = await createPersistentPublisher(broker, { declare, signal, log });
 
   /** Does the work of a task, and tells of its start and its end. */

@@ -228,6 +228,22 @@ Deno.test("an event that comes twice, late or in another order is counted once",
   });
 });
 
+Deno.test("events wait while the database of the statistics fails, and none is lost", async () => {
+  await using test = await setup();
+  const statistics = await test.start("statistics");
+  await test.start("datagen");
+  await test.post();
+  await eventually(async () => assert.equal((await test.statistics()).objects, 1));
+  using database = new DatabaseSync(`${test.directory}/stats.db`);
+  database.exec(`CREATE TRIGGER full BEFORE INSERT ON objects
+    BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END`);
+  await test.post("?count=10");
+  await statistics.seen(/The database fails: database or disk is full\. Waiting/);
+  database.exec("DROP TRIGGER full");
+  await eventually(async () => assert.equal((await test.statistics()).objects, 11), 3000);
+  assert.equal(statistics.output.stderr.match(/fails/g)!.length, 1);
+});
+
 Deno.test("what is no event of the pipeline is dead-lettered with the reason, and life goes on", async () => {
   await using test = await setup();
   await (await test.start("statistics")).seen(/Counting events/); // bound to the exchange

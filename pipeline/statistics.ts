@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write
 /**
  * Count what happens in the pipeline, exactly, and show it. It may read and write everywhere, as `--database` names any file.
  *
@@ -6,8 +6,8 @@
  * @module
  */
 import {
-  amqpUrlFlag,
   type Broker,
+  brokerFlags,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -16,6 +16,7 @@ import {
 } from "@event-sink/lib";
 import { type Event, eventOf, eventTypes } from "./event.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
+import { patience } from "@event-sink/lib/outbox";
 import { cachedByCost, statisticsApi } from "./statistics/api.ts";
 import { createMetrics } from "./statistics/metrics.ts";
 import { openStatisticsStore } from "./statistics/store.ts";
@@ -30,7 +31,7 @@ await runTool(import.meta, {
   notes: `Queue: ${statisticsQueue}. Dead-letter queue: ${deadLetterQueue(statisticsQueue)}
 With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     ...httpFlags(0),
     port: {
       ...httpFlags(0).port,
@@ -48,10 +49,13 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
   const read = cachedByCost(() => store.read());
   const metrics = createMetrics(read, () => brokerTrouble() === undefined);
-  const addEvent = batched((events) => store.add(events).forEach(metrics.observe));
+  const patiently = patience({ signal, log });
+  const addEvent = batched(async (events) => {
+    (await patiently(() => store.add(events))).forEach(metrics.observe);
+  });
 
   async function consumeAll() {
-    await using connection = broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await using connection = broker = await connectBroker({ ...flags, signal, log });
     await consume(connection, {
       queue: statisticsQueue,
       declare,
@@ -79,18 +83,12 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
 });
 
 /** Returns what hands an event to `add`, together with others; resolves when that has stored them. */
-function batched(add: (events: Event[]) => void): (event: Event) => Promise<void> {
+function batched(add: (events: Event[]) => Promise<void>): (event: Event) => Promise<void> {
   let events: Event[] = [];
   let stored = Promise.withResolvers<void>();
 
   function write() {
-    const { resolve, reject } = stored;
-    try {
-      add(events);
-      resolve();
-    } catch (error) {
-      reject(error);
-    }
+    add(events).then(stored.resolve, stored.reject);
     events = [];
     stored = Promise.withResolvers();
   }

@@ -116,7 +116,7 @@ async function feedAll(
   feed: RouterConfig["amqp"][number],
   { stream, signal, log }: { stream: Stream; signal: AbortSignal; log: Log },
 ) {
-  await using broker = await connectBroker({ url: feed.url, signal, log });
+  await using broker = await connectBroker({ amqpUrl: feed.url, signal, log });
   await feedFromQueue(broker, feed, stream, signal);
 }
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
 /**
  * List, show, replay and purge the messages that could not be handled.
  *
@@ -80,7 +80,7 @@ Messages that another program holds unacknowledged are neither counted nor touch
       );
     }
   }
-  await using broker = await connectBroker({ url, signal, log, timeout: seconds * 1000 });
+  await using broker = await connectBroker({ amqpUrl: url, signal, log, timeout: seconds * 1000 });
   await commands[command as keyof typeof commands]({ ...tool, broker });
 });
 

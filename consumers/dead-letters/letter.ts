@@ -56,6 +56,22 @@ export function replayed({ properties }: ConsumeMessage, letter: Letter): Option
   };
 }
 
+/** How often a quorum queue has delivered the message before; 0 for a classic queue. */
+export function deliveryCount({ properties: { headers } }: ConsumeMessage): number {
+  return Number(headers?.["x-delivery-count"] ?? 0);
+}
+
+/** The properties of a copy for the same queue: all but what the broker has counted, and where else it has routed the message. */
+export function renewed({ properties }: ConsumeMessage): Options.Publish {
+  const { "x-delivery-count": _, CC: __, ...headers } = properties.headers ?? {};
+  const { expiration } = properties;
+  return {
+    ...republishable(properties),
+    ...expiration === undefined ? {} : { expiration },
+    headers,
+  };
+}
+
 /** Lines for people. What a stranger has written cannot move the cursor or begin a line. */
 export function lines(
   queue: string,

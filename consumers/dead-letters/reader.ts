@@ -2,8 +2,9 @@
  * Reading a queue without taking anything out of it, except what is removed by name.
  * @module
  */
-import { type Broker, brokerText, within } from "@event-sink/lib";
-import type { ConsumeMessage } from "amqplib";
+import { type Broker, brokerText, createPublisher, pause, within } from "@event-sink/lib";
+import type { ConsumeMessage, Replies } from "amqplib";
+import { deliveryCount, renewed } from "./letter.ts";
 
 /** A queue that is looked at. Dispose it to give back what was read and not removed, each message to its place. */
 export interface Reader extends AsyncDisposable {
@@ -18,8 +19,14 @@ export interface Reader extends AsyncDisposable {
 }
 
 /** Bounds of what is asked for at once: enough to hide the round trips, few enough to keep memory flat. */
-const BATCH_MESSAGES = 1000;
+const BATCH_MESSAGES = 10_000;
 const BATCH_BYTES = 16 * 2 ** 20;
+
+/**
+ * How often a quorum queue may have delivered its first message before all of them are published anew: RabbitMQ 4 drops a message after 20
+ * deliveries (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling), and a look is a delivery.
+ */
+const MOST_DELIVERIES = 10;
 
 /**
  * Opens a queue, on a channel of its own, as the broker closes the channel of a question about a queue that does not exist.
@@ -49,13 +56,20 @@ export async function openQueue(
   const channel = await answered(broker.createChannel());
   channel.on("error", () => {}); // whoever waits for an answer gets the same error
   const closed = new Promise<void>((resolve) => channel.on("close", resolve));
-  let found;
+  let found: Replies.AssertQueue;
   try {
     found = await answered(channel.checkQueue(name));
   } catch (error) {
     if ((error as { code?: number }).code === 404) return undefined;
     throw error;
   }
+
+  /** How many were read and not removed. */
+  let held = 0;
+  let last: ConsumeMessage | undefined;
+  // A quorum queue takes back what consumers held in the order of their tags, up to 32 of them.
+  const tag = crypto.randomUUID();
+  let consumers = 0;
 
   /**
    * A consumer for each batch, with a prefetch of just the batch: a round trip for many messages where basic.get takes one for each, and
@@ -68,18 +82,81 @@ export async function openQueue(
     const { consumerTag } = await answered(channel.consume(name, (message) => {
       // Null is a deleted queue: the question below is answered with 404.
       if (message && messages.push(message) === batch) full.resolve(true);
-    }));
+    }, { consumerTag: `${tag}.${String(++consumers).padStart(9, "0")}` }));
     let before = -1;
     for (let since = Date.now(); !await within(20, full.promise);) {
-      if ((await answered(channel.checkQueue(name))).messageCount === 0) break;
+      const { messageCount } = await answered(channel.checkQueue(name));
       if (messages.length > before) since = Date.now();
+      else if (messageCount === 0) break; // those on their way, which do not count, have come by now
       before = messages.length;
       if (Date.now() - since > timeout) {
         throw new Error(`Cannot read '${name}': another consumer has it for itself`);
       }
     }
     await answered(channel.cancel(consumerTag));
+    held += messages.length;
+    last = messages.at(-1);
     return messages;
+  }
+
+  async function* messages(signal: AbortSignal, limit: number) {
+    let size = 50; // until it is known how long the bodies are
+    for (let left = Math.min(limit, found.messageCount); left > 0 && !signal.aborted;) {
+      const batch = Math.min(left, size);
+      const got = await next(batch);
+      left = got.length < batch ? 0 : left - batch;
+      let bytes = 1;
+      for (const message of got) {
+        if (signal.aborted) return;
+        bytes += message.content.length;
+        yield message;
+      }
+      size = Math.ceil(Math.min(BATCH_MESSAGES, BATCH_BYTES * batch / bytes));
+    }
+  }
+
+  function remove(message: ConsumeMessage) {
+    try {
+      channel.ack(message);
+      held--;
+    } catch {
+      throw new Error("its channel closed before it could be removed");
+    }
+  }
+
+  /** Publishes all messages anew, in their order; each is removed when the broker has confirmed its copy. */
+  async function renew(first: ConsumeMessage, signal: AbortSignal) {
+    await using publisher = await createPublisher(broker, { timeout, signal });
+    const underway: Promise<void>[] = [];
+    async function copy(message: ConsumeMessage) {
+      await publisher.ready();
+      const { content: body } = message;
+      const confirmed = publisher.publish({ routingKey: name, body, properties: renewed(message) });
+      underway.push(confirmed.then(() => remove(message)));
+    }
+    await copy(first);
+    for await (const message of messages(signal, found.messageCount - 1)) await copy(message);
+    await Promise.all(underway);
+  }
+
+  /**
+   * A quorum queue appends what is given back to what was given back before, and delivers all that first. So all that is needed for everything to
+   * be in its place again.
+   */
+  async function readAllThatWasRead() {
+    for (let more = last; more && deliveryCount(more) > 0;) {
+      more = (await next(BATCH_MESSAGES)).at(-1);
+    }
+  }
+
+  /** Waits until what was given back counts again, which a quorum queue does not wait for; another consumer may have it. */
+  async function counted() {
+    const asking = await answered(broker.createChannel());
+    asking.on("error", () => {});
+    for (const end = Date.now() + 1000; Date.now() < end; await pause(20)) {
+      if ((await answered(asking.checkQueue(name))).messageCount >= held) break;
+    }
+    await asking.close();
   }
 
   return {
@@ -87,31 +164,25 @@ export async function openQueue(
     count: found.messageCount,
     consumers: found.consumerCount,
     async *read(signal, limit = Infinity) {
-      let size = 50; // until it is known how long the bodies are
-      for (let left = Math.min(limit, found.messageCount); left > 0 && !signal.aborted;) {
-        const batch = Math.min(left, size);
-        const messages = await next(batch);
-        left = messages.length < batch ? 0 : left - batch;
-        let bytes = 1;
-        for (const message of messages) {
-          if (signal.aborted) return;
-          bytes += message.content.length;
-          yield message;
+      let left = Math.min(limit, found.messageCount);
+      for await (const first of messages(signal, 1)) {
+        if (deliveryCount(first) >= MOST_DELIVERIES) {
+          await renew(first, signal);
+        } else {
+          left--;
+          yield first;
         }
-        size = Math.ceil(Math.min(BATCH_MESSAGES, BATCH_BYTES * batch / bytes));
       }
+      yield* messages(signal, left);
     },
-    remove(message) {
-      try {
-        channel.ack(message);
-      } catch {
-        throw new Error("its channel closed before it could be removed");
-      }
-    },
+    remove,
     async [Symbol.asyncDispose]() {
       try {
-        // Closing is answered when everything is back in its place; a nack is not answered at all.
+        await readAllThatWasRead();
+        // Without a question before its end RabbitMQ forgets acknowledgements for quorum queues that it has not passed on yet.
+        await answered(channel.checkQueue(name));
         await within(timeout, Promise.race([channel.close(), closed]));
+        await counted();
       } catch {
         // It has closed already, and the broker has everything back.
       }

@@ -83,7 +83,7 @@ export async function setup() {
     async consume(handler: (message: Message) => Promise<void> | void) {
       const stop = new AbortController();
       const log = createLog({ name: "test", level: "error" });
-      const broker = await connectBroker({ url: servers.amqpUrl, signal: stop.signal, log });
+      const broker = await connectBroker({ amqpUrl: servers.amqpUrl, signal: stop.signal, log });
       const ready = Promise.withResolvers<void>();
       const running = consume(broker, {
         queue,

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Store every event of the exchange clowder.metrics in MongoDB, one document per message.
  *
@@ -6,7 +6,7 @@
  * @module
  */
 import {
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   connectMongo,
   consume,
@@ -27,7 +27,7 @@ await runTool(import.meta, {
     deadLetterQueue(defaultQueue)
   }`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     mongoUrl: mongoUrlFlag,
     queue: queueFlag(defaultQueue),
     database: textFlag("database to write to", { value: "NAME", default: "clowder" }),
@@ -48,7 +48,7 @@ await runTool(import.meta, {
   },
 }, async ({ flags, log, print, signal, fail }) => {
   const { queue } = flags;
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await using mongo = await connectMongo({ url: flags.mongoUrl, signal, log });
   const collection = mongo.client.db(flags.database).collection(flags.collection);
   const write = batchWriter(collection, {

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write
 /**
  * Keep products, and tell every change of them. While the broker is away the events wait in the database.
  *
@@ -7,12 +7,11 @@
  */
 import {
   aborted,
-  amqpUrlFlag,
   BadMessage,
+  brokerFlags,
   connectBroker,
   consume,
   deadLetterQueue,
-  type Log,
   pause,
   runTool,
   textFlag,
@@ -20,11 +19,9 @@ import {
 import { adminApi } from "./admin/api.ts";
 import { type AdminStore, openAdminStore } from "./admin/store.ts";
 import { feedbackOf, messageOf } from "./event.ts";
-import { createLive } from "./http/live.ts";
-import { httpFlags, serve } from "./http/serve.ts";
-import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
-import { publishOutbox } from "./storage/outbox.ts";
-import { patiently } from "./storage/sqlite.ts";
+import { createLive, httpFlags, serve } from "@event-sink/lib/http";
+import { feedbackQueue, queueFlag } from "./queues.ts";
+import { patience, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
   about: "Keep products, and tell every change of them.",
@@ -33,7 +30,7 @@ await runTool(import.meta, {
   }, such as ${deadLetterQueue(feedbackQueue(queueFlag.default))}
 A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     ...httpFlags(8010),
     database: textFlag("SQLite file that keeps products and unpublished events", {
       value: "FILE",
@@ -46,40 +43,41 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   const live = createLive(signal);
   const feedback = feedbackQueue(flags.queue);
   const requested = new EventTarget();
+  const patiently = patience({ signal, log });
 
   async function work() {
-    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await using broker = await connectBroker({ ...flags, signal, log });
     const publishing = publishOutbox(broker, store.outbox, {
       messageOf: (event) => messageOf(event, flags.queue),
-      declare: declaring(broker, flags.queue),
+      declare: (channel) => channel.assertQueue(flags.queue, { durable: true }),
       signal,
       log,
     });
     const consuming = consume(broker, {
       queue: feedback,
-      declare: declaring(broker, feedback),
+      declare: (channel) => channel.assertQueue(feedback, { durable: true }),
       prefetch: 20,
       signal,
     }, async (message) => {
       const event = feedbackOf(message);
       if (event.type === "products_requested") {
-        await patiently(store.tellEverything, { signal, log });
+        await patiently(store.tellEverything);
         requested.dispatchEvent(new Event("requested"));
         return;
       }
-      const like = () => store.like(event.product, event.user);
-      const product = await patiently(like, { signal, log });
+      const product = await patiently(() => store.like(event.product, event.user));
       if (product === null) throw new BadMessage(`there was never a product ${event.product}`);
-      if (product) live.tell({ type: "product_liked", id: product.id });
+      if (product) live.tell("message", { type: "product_liked", id: product.id });
     });
     for (const ending of [publishing, consuming]) ending.catch(fail);
     await Promise.all([publishing, consuming]);
   }
-  const working = [work(), tellOnRequest(store, requested, { signal, log })]
+  const working = [work(), tellOnRequest(store, requested, patiently, signal)]
     .map((ending) => ending.catch(fail));
-  await serve(adminApi(store, live, { ...flags, log }), {
+  await serve(adminApi(store, live, flags, log), {
     ...flags,
     signal,
+    log,
     listening: (url) => print(` [*] Listening on ${url}. To exit press CTRL+C`),
   });
   await Promise.all(working);
@@ -89,17 +87,18 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
 async function tellOnRequest(
   store: AdminStore,
   requested: EventTarget,
-  { signal, log }: { signal: AbortSignal; log: Log },
+  patiently: ReturnType<typeof patience>,
+  signal: AbortSignal,
 ) {
   const stopped = aborted(signal);
   while (!signal.aborted) {
-    if (store.outbox.size() > 1000) {
+    if (await patiently(store.outbox.size) > 1000) {
       await pause(50, signal);
       continue;
     }
     const next = new Promise((resolve) =>
       requested.addEventListener("requested", resolve, { once: true })
     );
-    if (!await patiently(store.tellSome, { signal, log })) await Promise.race([next, stopped]);
+    if (!await patiently(store.tellSome)) await Promise.race([next, stopped]);
   }
 }

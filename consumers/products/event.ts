@@ -2,10 +2,9 @@
  * The events, on the wire and in the outbox. asyncapi.json describes them.
  * @module
  */
-import { BadMessage, type Message, type Outgoing, printable } from "@event-sink/lib";
-import { isObject, NumberText, parseJson, wholeNumber } from "./json.ts";
+import { BadMessage, type Message, type Outgoing, parseExactly, printable } from "@event-sink/lib";
 import type { Product } from "./product.ts";
-import { validateProduct } from "./validation.ts";
+import { isObject, validateProduct, wholeNumber } from "./validation.ts";
 
 /** The form of our events; a later one is refused rather than misread. */
 const SCHEMA = 1;
@@ -92,20 +91,24 @@ function envelopeOf({ properties, body }: Message) {
   // Older producers put the name into the content type.
   if (typeof type !== "string" || !/^products?_/.test(type)) throw unknownType(type);
   if (schema !== SCHEMA) {
-    throw new BadMessage(`events of schema ${schema} are not known here, only those of ${SCHEMA}`);
+    throw new BadMessage(
+      `events of schema ${quoted(schema)} are not known here, only those of ${SCHEMA}`,
+    );
   }
   if (version !== undefined && !(Number.isSafeInteger(version) && version > 0)) {
-    throw new BadMessage(`version: expected a whole number from 1, not '${version}'`);
+    throw new BadMessage(`version: expected a whole number from 1, not ${quoted(version)}`);
   }
   try {
-    return { type, version: version as number | undefined, body: parseJson(body) };
+    return { type, version: version as number | undefined, body: parseExactly(body) };
   } catch (error) {
-    throw new BadMessage(`the body is not JSON: ${printable((error as Error).message, 200)}`);
+    throw new BadMessage((error as Error).message);
   }
 }
 
 function unknownType(type: unknown): BadMessage {
-  return new BadMessage(`it is no event of products: its type is '${printable(`${type}`, 100)}'`);
+  return new BadMessage(
+    `it is no event of products: its type is ${type === undefined ? "missing" : quoted(type)}`,
+  );
 }
 
 /** Of a product, or of what older producers send when one is deleted: its id alone. */
@@ -113,6 +116,9 @@ function idOf(body: unknown): number {
   const value = isObject(body) ? body.id : body;
   const id = wholeNumber(value);
   if (id !== undefined) return id;
-  const shown = value instanceof NumberText ? value.text : JSON.stringify(value);
-  throw new BadMessage(`id: expected a whole number from 1, not ${printable(`${shown}`, 100)}`);
+  throw new BadMessage(`id: expected a whole number from 1, not ${quoted(value)}`);
+}
+
+function quoted(value: unknown): string {
+  return printable(`${JSON.stringify(value)}`, 100);
 }

@@ -59,7 +59,7 @@ Deno.test("service understands a pika producer of the classical kind, on its que
   const { code, stderr } = await pika.ended();
   assert.equal(code, 0, stderr);
   const service = await test.start("service");
-  await service.seen(/exists with other arguments and is used as it is/);
+  await service.seen(/is used as it is: not durable/);
   const get = (id: number) => test.request("service", "GET", `/api/products/${id}/`);
   await eventually(async () => assert.equal((await get(3)).status, 200));
   assert.deepEqual((await get(1)).body, {

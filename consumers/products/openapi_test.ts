@@ -3,7 +3,7 @@ import { adminApi } from "./admin/api.ts";
 import { openAdminStore } from "./admin/store.ts";
 import asyncapi from "./asyncapi.json" with { type: "json" };
 import admin from "./admin/openapi.json" with { type: "json" };
-import { createLive } from "./http/live.ts";
+import { createLive } from "@event-sink/lib/http";
 import { serviceApi } from "./service/api.ts";
 import service from "./service/openapi.json" with { type: "json" };
 import { openServiceStore } from "./service/store.ts";
@@ -13,7 +13,7 @@ const log = { debug() {}, info() {}, warn() {}, setLevel() {}, written: () => Pr
 /** Each application, without a server. */
 function apps() {
   const stop = new AbortController();
-  const options = { host: "127.0.0.1", allowedHost: "", log };
+  const http = { host: "127.0.0.1", allowedHost: "" };
   const live = createLive(stop.signal);
   const directory = Deno.makeTempDirSync({ prefix: "event-sink-products-" });
   const stores = [
@@ -22,8 +22,8 @@ function apps() {
   ] as const;
   return {
     apps: [
-      [adminApi(stores[0], live, options), admin],
-      [serviceApi(stores[1], live, options), service],
+      [adminApi(stores[0], live, http, log), admin],
+      [serviceApi(stores[1], live, http, log), service],
     ] as const,
     [Symbol.dispose]() {
       stop.abort();
@@ -40,7 +40,7 @@ Deno.test("each OpenAPI description has exactly the routes that there are", () =
       .filter(({ method, path }) => method !== "ALL" && /^\/(api|health)/.test(path))
       .map(({ method, path }) =>
         `${method} ${path}`.replace(/:by\{(\w+)=.*\}/, "$1={$1}")
-          .replace(/:(\w+)/, "{$1}")
+          .replace(/:(\w+)\{.*\}/, "{$1}")
       );
     const described = Object.entries(description.paths).flatMap(([path, methods]) =>
       Object.keys(methods).map((method) =>

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1 --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-run --allow-read=. --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1 --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-run --allow-read=. --allow-write
 /**
  * Both services at work: starts them, and the embedded broker where AMQP_URL is not set, makes some products, and shows that both databases
  * agree, whenever something changes, until Ctrl-C.
@@ -8,12 +8,11 @@
  */
 import {
   amqpUrlFlag,
+  createCrew,
   numberFlag,
   pause,
   printable,
-  type Process,
   runTool,
-  startDeno,
   textFlag,
 } from "@event-sink/lib";
 import { resolve } from "node:path";
@@ -44,34 +43,19 @@ await runTool(import.meta, {
       default: ".data/products",
     }),
   },
-}, async ({ flags, print, signal, fail, log }) => {
-  await using stack = new AsyncDisposableStack();
+}, async (tool) => {
+  const { flags, print, signal, log } = tool;
   await Deno.mkdir(flags.data, { recursive: true, mode: 0o700 });
-
-  /** Starts a task of deno.json. When it ends before we do, that is a failure. */
-  function start(task: string, args: string[], env: Record<string, string> = {}): Process {
-    const process = stack.use(startDeno(["task", "-q", task, ...args], {
-      cwd: new URL(task === "up" ? "../../" : "./", import.meta.url),
-      env,
-      onLine(line, stream) {
-        if (stream === "stderr" && !signal.aborted) log.info(line);
-      },
-    }));
-    process.ended.then((last) => fail(new Error(`Cannot go on: ${task} has ended: ${last}`)));
-    return process;
-  }
-
+  await using crew = createCrew(tool, (line) => log.info(line));
   let { amqpUrl } = flags;
   if (amqpUrl === "") {
-    const ports = ["--amqp-port", "0", "--mongo-port", "0"];
-    const up = start("up", [...ports, "--data", resolve(flags.data, "embedded")]);
-    amqpUrl = await up.line("AMQP_URL=");
+    ({ amqpUrl } = await crew.startEmbedded(["--data", resolve(flags.data, "embedded")]));
     await print(`export AMQP_URL=${amqpUrl}`);
   }
   async function service(name: string, port: number): Promise<string> {
-    const database = resolve(flags.data, `${name}.db`);
-    const args = ["--port", `${port}`, "--database", database];
-    const process = start(name, args, { AMQP_URL: amqpUrl });
+    const args = ["--port", `${port}`, "--database", resolve(flags.data, `${name}.db`)];
+    const cwd = new URL("./", import.meta.url);
+    const process = crew.start(name, args, { cwd, env: { AMQP_URL: amqpUrl } });
     return (await process.line(" [*] Listening on ")).replace(/\. To exit.*/, "");
   }
   const admin = await service("admin", flags.port);
@@ -95,19 +79,28 @@ To exit press CTRL+C
   }
 });
 
+/** All products, however many answers they take. */
 async function list(url: string, signal: AbortSignal): Promise<Product[]> {
-  return await (await fetch(`${url}/api/products/`, { signal })).json();
+  const products: Product[] = [];
+  for (let page: string | undefined = "/api/products/"; page !== undefined;) {
+    const answer = await request(url + page, { signal });
+    products.push(...await answer.json());
+    page = /^<(.*)>; rel="next"$/.exec(answer.headers.get("link") ?? "")?.[1];
+  }
+  return products;
 }
 
 async function create(url: string, product: unknown, signal: AbortSignal): Promise<void> {
-  const answer = await fetch(`${url}/api/products/`, {
-    method: "POST",
-    body: JSON.stringify(product),
-    headers: { "content-type": "application/json" },
-    signal,
-  });
-  const text = await answer.text();
-  if (!answer.ok) throw new Error(`Cannot make a product: ${answer.status}: ${text}`);
+  const headers = { "content-type": "application/json" };
+  const body = JSON.stringify(product);
+  const answer = await request(`${url}/api/products/`, { method: "POST", headers, body, signal });
+  await answer.body?.cancel();
+}
+
+async function request(url: string, init: RequestInit): Promise<Response> {
+  const answer = await fetch(url, init);
+  if (answer.ok) return answer;
+  throw new Error(`Cannot use ${url}: ${answer.status}: ${await answer.text()}`);
 }
 
 function table(products: Product[]): string {

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write
 /**
  * Keep a copy of admin's products, up to date by its events, and take likes.
  *
@@ -6,7 +6,7 @@
  * @module
  */
 import {
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -15,13 +15,11 @@ import {
   textFlag,
 } from "@event-sink/lib";
 import { messageOf, productEventOf } from "./event.ts";
-import { createLive } from "./http/live.ts";
-import { httpFlags, serve } from "./http/serve.ts";
-import { declaring, feedbackQueue, queueFlag } from "./queues.ts";
+import { createLive, httpFlags, serve } from "@event-sink/lib/http";
+import { feedbackQueue, queueFlag } from "./queues.ts";
 import { serviceApi } from "./service/api.ts";
 import { openServiceStore } from "./service/store.ts";
-import { publishOutbox } from "./storage/outbox.ts";
-import { patiently } from "./storage/sqlite.ts";
+import { patience, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
   about: "Keep a copy of admin's products, up to date by its events, and take likes.",
@@ -30,7 +28,7 @@ await runTool(import.meta, {
   }
 A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     ...httpFlags(8011),
     database: textFlag("SQLite file that keeps the copy and unpublished likes", {
       value: "FILE",
@@ -41,35 +39,40 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   },
 }, async ({ flags, signal, fail, log, print }) => {
   using store = openServiceStore(flags.database);
-  if (flags.rebuild) store.rebuild();
+  if (flags.rebuild) await store.rebuild();
   const live = createLive(signal);
+  const patiently = patience({ signal, log });
   const feedback = feedbackQueue(flags.queue);
 
   async function work() {
-    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await using broker = await connectBroker({ ...flags, signal, log });
     const publishing = publishOutbox(broker, store.outbox, {
       messageOf: (event) => messageOf(event, feedback),
-      declare: declaring(broker, feedback),
+      declare: (channel) => channel.assertQueue(feedback, { durable: true }),
       signal,
       log,
     });
     const consuming = consume(broker, {
       queue: flags.queue,
-      declare: declaring(broker, flags.queue),
+      declare: (channel) => channel.assertQueue(flags.queue, { durable: true }),
       prefetch: 100,
       signal,
     }, async (message) => {
       const event = productEventOf(message);
-      if (!await patiently(() => store.apply(event), { signal, log })) return;
-      live.tell({ type: event.type, id: "product" in event ? event.product.id : event.id });
+      if (!await patiently(() => store.apply(event))) return;
+      live.tell("message", {
+        type: event.type,
+        id: "product" in event ? event.product.id : event.id,
+      });
     });
     for (const ending of [publishing, consuming]) ending.catch(fail);
     await Promise.all([publishing, consuming]);
   }
   const working = work().catch(fail);
-  await serve(serviceApi(store, live, { ...flags, log }), {
+  await serve(serviceApi(store, live, flags, log), {
     ...flags,
     signal,
+    log,
     listening: (url) => print(` [*] Listening on ${url}. To exit press CTRL+C`),
   });
   await working;

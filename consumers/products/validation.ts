@@ -2,7 +2,8 @@
  * What a product must be, in the words of Django REST framework (rest_framework/fields.py, CharField and DecimalField).
  * @module
  */
-import { isObject, NumberText } from "./json.ts";
+import { numberText } from "@event-sink/lib";
+import { HTTPException } from "hono/http-exception";
 
 /** What a client says of a product. */
 export interface ProductFields {
@@ -19,12 +20,27 @@ export interface ProductFields {
 /** Messages by field. */
 export type FieldErrors = Record<string, string[]>;
 
-/** Input that is refused; what is wrong stands by field. */
-export class ValidationError extends Error {
-  override name = "ValidationError";
-  constructor(readonly errors: FieldErrors) {
-    super(Object.entries(errors).map(([field, texts]) => `${field}: ${texts.join(" ")}`).join(" "));
+/** Input that is refused; what is wrong stands by field, and is answered so. */
+export class ValidationError extends HTTPException {
+  constructor(errors: FieldErrors) {
+    const message = Object.entries(errors).map(([field, texts]) => `${field}: ${texts.join(" ")}`)
+      .join(" ");
+    super(400, { message, res: Response.json(errors, { status: 400 }) });
   }
+}
+
+/** Whether a parsed value is an object with fields. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) &&
+    numberText(value) === undefined;
+}
+
+/** A whole number from 1 that JavaScript holds exactly, written as a number or a string; else undefined. */
+export function wholeNumber(value: unknown): number | undefined {
+  const text = numberText(value) ?? value;
+  if (typeof text !== "string" || !/^\d{1,16}$/.test(text)) return undefined;
+  const number = Number(text);
+  return number >= 1 && Number.isSafeInteger(number) ? number : undefined;
 }
 
 const checks: Record<keyof ProductFields, (value: unknown) => string | null | undefined> = {
@@ -40,9 +56,9 @@ const checks: Record<keyof ProductFields, (value: unknown) => string | null | un
  * @throws {ValidationError} with every field that is wrong
  */
 export function validateProduct(body: unknown): ProductFields {
+  if (body === null) throw new ValidationError({ non_field_errors: ["No data provided"] });
   if (!isObject(body)) {
-    const what = Array.isArray(body) ? "list" : body === null ? "null" : "another value";
-    const message = `Invalid data. Expected a dictionary, but got ${what}.`;
+    const message = `Invalid data. Expected a dictionary, but got ${pythonType(body)}.`;
     throw new ValidationError({ non_field_errors: [message] });
   }
   const fields: Record<string, unknown> = {};
@@ -59,6 +75,13 @@ export function validateProduct(body: unknown): ProductFields {
   return fields as unknown as ProductFields;
 }
 
+function pythonType(value: unknown): string {
+  if (Array.isArray(value)) return "list";
+  const number = numberText(value);
+  if (number !== undefined) return /[.e]/i.test(number) ? "float" : "int";
+  return typeof value === "string" ? "str" : "bool";
+}
+
 function textIn(
   value: unknown,
   { required = false, most = Infinity }: { required?: boolean; most?: number },
@@ -71,11 +94,16 @@ function textIn(
     if (required) throw new Error("This field may not be null.");
     return null;
   }
-  const given = value instanceof NumberText ? value.text : value;
-  if (typeof given !== "string" || !given.isWellFormed()) throw new Error("Not a valid string.");
+  const given = numberText(value) ?? value;
+  if (typeof given !== "string") throw new Error("Not a valid string.");
   const text = given.trim();
-  if (text === "" && required) throw new Error("This field may not be blank.");
   if (text.includes("\0")) throw new Error("Null characters are not allowed.");
+  if (required && /^[\s\p{Cc}]*$/u.test(text)) throw new Error("This field may not be blank.");
+  const [surrogate] = /\p{Surrogate}/u.exec(text) ?? [];
+  if (surrogate) {
+    const code = surrogate.codePointAt(0)!.toString(16).toUpperCase();
+    throw new Error(`Surrogate characters are not allowed: U+${code}.`);
+  }
   if ([...text].length > most) {
     throw new Error(`Ensure this field has no more than ${most} characters.`);
   }
@@ -89,7 +117,7 @@ const decimals = 2;
 function priceIn(value: unknown): string {
   if (value === undefined) throw new Error("This field is required.");
   if (value === null) throw new Error("This field may not be null.");
-  const text = value instanceof NumberText ? value.text : value;
+  const text = numberText(value) ?? value;
   if (typeof text === "string" && text.length > 1000) throw new Error("String value too large.");
   const match = typeof text === "string" &&
     /^([+-]?)(\d*)(?:\.(\d*))?(?:e([+-]?\d{1,9}))?$/i.exec(text.trim());

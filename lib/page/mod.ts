@@ -4,9 +4,9 @@
  * @module
  */
 import type { Hono } from "hono";
-import { secureHeaders } from "hono/secure-headers";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
+import { serveTexts } from "../http/mod.ts";
 import icon from "./icon.svg" with { type: "text" };
 import liveStyle from "./live.css" with { type: "text" };
 import liveScript from "./live.js" with { type: "text" };
@@ -21,39 +21,16 @@ export interface Page {
   script: string;
 }
 
-/**
- * Serves a page at `/`. Its headers, and those of all routes that follow, let it load nothing from elsewhere and stand in no other page.
- *
- * @param app gets the routes
- */
+/** Serves a page at `/`. */
 export function servePage(app: Hono, { html, style, script }: Page): void {
-  app.use(secureHeaders({
-    contentSecurityPolicy: {
-      defaultSrc: ["'none'"],
-      scriptSrc: ["'self'"],
-      styleSrc: ["'self'"],
-      connectSrc: ["'self'"],
-      imgSrc: ["'self'"],
-      baseUri: ["'none'"],
-      formAction: ["'none'"],
-      frameAncestors: ["'none'"],
-    },
-    strictTransportSecurity: false, // for the proxy that adds TLS to decide
-  }));
-  const files: [path: string, text: string, type: string][] = [
-    ["/", html, "text/html"],
-    ["/icon.svg", icon, "image/svg+xml"],
-    ["/uplot.css", uPlotStyle, "text/css"],
-    ["/live.css", liveStyle, "text/css"],
-    ["/page.css", style, "text/css"],
-    ["/uplot.js", uPlotScript, "text/javascript"],
-    ["/live.js", liveScript, "text/javascript"],
-    ["/page.js", script, "text/javascript"],
-  ];
-  for (const [path, text, type] of files) {
-    app.get(
-      path,
-      (context) => context.body(text, 200, { "content-type": `${type}; charset=utf-8` }),
-    );
-  }
+  serveTexts(app, {
+    "/": html,
+    "/icon.svg": icon,
+    "/uplot.css": uPlotStyle,
+    "/live.css": liveStyle,
+    "/page.css": style,
+    "/uplot.js": uPlotScript,
+    "/live.js": liveScript,
+    "/page.js": script,
+  });
 }

@@ -7,15 +7,15 @@ import { SpanKind } from "@opentelemetry/api";
 import type { Context, Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { createEvent, type PipelineObject } from "../event.ts";
-import { parseExactly } from "../json.ts";
-import { readBody } from "../service/body.ts";
-import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
+import { createApp, type HttpConfiguration, readJson } from "@event-sink/lib/http";
 import { type Traced, traced, traceparent } from "../trace.ts";
 import type { ObjectStore } from "./object_store.ts";
 
 const MIB = 2 ** 20;
 /** Largest body, in bytes. It is small because every event about an object carries its content. */
 const BODY_LIMIT = MIB;
+/** What a client sends when nobody has told it the type: `curl -d` a form's, `fetch` plain text's. */
+const plainTypes = ["text/plain", "application/x-www-form-urlencoded"];
 /** Most objects that one request may make. */
 const COUNT_LIMIT = 10_000;
 /** Most bytes of content that one request may make: they are stored in one transaction, which everybody else waits for. */
@@ -42,7 +42,7 @@ export function objectApi({ store, brokerTrouble, http, log }: ObjectApi): Hono 
 
   app.post("/api/objects", async (context) => {
     const count = numberIn(context, "count", COUNT_LIMIT);
-    const content = await contentOf(context);
+    const content = await readJson(context, { limit: BODY_LIMIT, alsoTypes: plainTypes });
     const total = (count ?? 1) * byteLength(JSON.stringify(content) ?? "");
     if (total > TOTAL_LIMIT) {
       throw new HTTPException(413, {
@@ -108,45 +108,6 @@ function numberIn(context: Context, name: string, max: number): number | undefin
     printable(text, 200)
   }'`;
   throw new HTTPException(400, { message });
-}
-
-/** The content that a request brings, undefined when it has no body. */
-async function contentOf(context: Context): Promise<unknown> {
-  const body = await readBody(context, BODY_LIMIT);
-  if (body.byteLength === 0) return undefined;
-  refuseOtherTypes(context);
-  try {
-    return parseExactly(new TextDecoder("utf-8", { fatal: true }).decode(body));
-  } catch (error) {
-    const problem = error instanceof TypeError
-      ? "the body is not UTF-8"
-      : `the body is not JSON: ${printable((error as Error).message, 200)}`;
-    throw new HTTPException(400, { message: problem });
-  }
-}
-
-/**
- * Content types that are JSON, and those that a client sends when nobody has told it the type: `curl -d` a form's, `fetch` plain text's.
- */
-const jsonTypes =
-  /^(application\/([\w.+-]+\+)?json|text\/json|text\/plain|application\/x-www-form-urlencoded)$/;
-
-function refuseOtherTypes({ req }: Context): void {
-  const [type = "", ...parameters] = (req.header("content-type") ?? "application/json")
-    .toLowerCase().split(";").map((part) => part.trim());
-  const charset = parameters.find((parameter) => parameter.startsWith("charset="));
-  const encoding = req.header("content-encoding")?.toLowerCase() ?? "identity";
-  const problem = !jsonTypes.test(type)
-    ? `content type '${type}'`
-    : charset && !/^charset="?(utf-8|us-ascii)"?$/.test(charset)
-    ? charset
-    : encoding !== "identity"
-    ? `content encoding '${encoding}'`
-    : undefined;
-  if (!problem) return;
-  throw new HTTPException(415, {
-    message: `${printable(problem, 200)} is not supported: expected JSON in UTF-8`,
-  });
 }
 
 function withEvents(objects: PipelineObject[], caller: Traced) {

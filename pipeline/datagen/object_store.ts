@@ -3,8 +3,8 @@
  * @module
  */
 import type { Event, PipelineObject } from "../event.ts";
-import { type Outbox, outboxOf } from "../service/outbox.ts";
-import { groupCommits, openDatabase } from "../service/sqlite.ts";
+
+import { groupCommits, openDatabase, type Outbox, outboxOf } from "@event-sink/lib/outbox";
 
 /** Objects, as JSON, and how to go on. */
 export interface Page {
@@ -57,12 +57,12 @@ export function openObjectStore(file: string): ObjectStore {
         return { row, event: JSON.stringify(event) };
       });
       const size = rows.reduce((size, { event }) => size + event.length, 0);
-      await write(size, () => {
+      await write(() => {
         for (const { row, event } of rows) {
           insert.run(row.id, row.name, row.content);
           outbox.add(event);
         }
-      });
+      }, size);
       return rows.map(({ row }) => textOf(row));
     },
     list({ limit, bytes, after }) {

@@ -3,7 +3,7 @@
  * @module
  */
 import { createEvent, type EventOf, messageOf } from "../event.ts";
-import type { PersistentPublisher } from "../service/persistent_publisher.ts";
+import type { PersistentPublisher } from "../persistent_publisher.ts";
 import { traceparent } from "../trace.ts";
 
 /** The attempt at a task that is told of. */

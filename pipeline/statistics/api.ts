@@ -4,8 +4,7 @@
  */
 import type { Log } from "@event-sink/lib";
 import type { Hono } from "hono";
-import { streamSSE } from "hono/streaming";
-import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
+import { createApp, createLive, type HttpConfiguration } from "@event-sink/lib/http";
 import { servePage } from "@event-sink/lib/page";
 import style from "./page/page.css" with { type: "text" };
 import html from "./page/page.html" with { type: "text" };
@@ -23,8 +22,6 @@ export interface Sample extends Statistics {
 const INTERVAL = 1000;
 /** Samples that are kept for whoever opens the page: half an hour. */
 const KEPT = 1800;
-/** Milliseconds that a page waits before it connects again. */
-const RETRY = 1000;
 
 /** What the page's tables show. */
 export interface LiveDetails extends Details {
@@ -55,12 +52,25 @@ export function statisticsApi(
   { store, read, metrics, brokerTrouble, signal, http, log }: StatisticsApi,
 ): Hono {
   const app = createApp(http, log);
-  servePage(app, { html, style, script });
   const readDetails = cachedByCost((): LiveDetails => ({
     ...store.details(),
     broker: brokerTrouble() ?? "connected",
   }));
-  const history = keepHistory(read, signal);
+  const live = createLive(signal);
+  const samples: Sample[] = [];
+  let before = "";
+  function sample() {
+    const taken = { time: Date.now() / 1000, ...read() };
+    if (samples.push(taken) > KEPT) samples.shift();
+    if (!live.watched()) return;
+    live.tell("sample", taken);
+    const details = readDetails();
+    if (JSON.stringify(details) !== before) live.tell("details", details);
+    before = JSON.stringify(details);
+  }
+  sample();
+  const timer = setInterval(sample, INTERVAL);
+  signal.addEventListener("abort", () => clearInterval(timer), { once: true });
 
   app.get("/api/statistics", (context) => context.json({ ...read(), ...readDetails() }));
   app.get(
@@ -69,43 +79,12 @@ export function statisticsApi(
       context.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
   );
   // Server-sent events: first `history`, an array of samples, then a `sample` a second, and `details` when they have changed.
-  app.get("/api/statistics/live", (context) =>
-    streamSSE(context, async (stream) => {
-      await stream.writeSSE({
-        event: "history",
-        data: JSON.stringify(history.samples),
-        retry: RETRY,
-      });
-      let before = "";
-      while (!stream.aborted) {
-        const details = JSON.stringify(readDetails());
-        if (details !== before) await stream.writeSSE({ event: "details", data: details });
-        before = details;
-        const sample = await history.next();
-        if (!sample) return;
-        await stream.writeSSE({ event: "sample", data: JSON.stringify(sample) });
-      }
-    }));
+  app.get(
+    "/api/statistics/live",
+    () => live.answer(["history", samples], ["details", readDetails()]),
+  );
+  servePage(app, { html, style, script });
   return app;
-}
-
-/** Takes a sample a second until the signal aborts. `next()` resolves with the next sample, or with undefined when there will be none. */
-function keepHistory(read: () => Statistics, signal: AbortSignal) {
-  const samples: Sample[] = [];
-  let news = Promise.withResolvers<Sample | undefined>();
-  function sample() {
-    const taken = { time: Date.now() / 1000, ...read() };
-    if (samples.push(taken) > KEPT) samples.shift();
-    news.resolve(taken);
-    news = Promise.withResolvers();
-  }
-  sample();
-  const timer = setInterval(sample, INTERVAL);
-  signal.addEventListener("abort", () => {
-    clearInterval(timer);
-    news.resolve(undefined);
-  }, { once: true });
-  return { samples, next: () => signal.aborted ? Promise.resolve(undefined) : news.promise };
 }
 
 /**

@@ -6,7 +6,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { printable } from "@event-sink/lib";
 import type { Event } from "../event.ts";
-import { openDatabase, transaction } from "../service/sqlite.ts";
+import { openDatabase, transaction } from "@event-sink/lib/outbox";
 import {
   createRollingDurations,
   type Durations,

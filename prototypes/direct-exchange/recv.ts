@@ -1,11 +1,11 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
 /**
  * Print the messages of the direct exchange direct_logs whose routing key is one of those given.
  *
  * Run: `deno task recv warning error` in one terminal, `deno task send error "disk full"` in another.
  * @module
  */
-import { amqpUrlFlag, connectBroker, consume, printable, runTool } from "@event-sink/lib";
+import { brokerFlags, connectBroker, consume, printable, runTool } from "@event-sink/lib";
 
 const deadLetters = "direct_logs.dlq";
 
@@ -15,10 +15,10 @@ await runTool(import.meta, {
     `A key is compared as a whole: 'error' gets what is sent with 'error', not 'errors' or 'ERROR'.
 Dead-letter queue: ${deadLetters}`,
   arguments: "<keys...>",
-  flags: { amqpUrl: amqpUrlFlag },
+  flags: { ...brokerFlags },
 }, async ({ flags, words: keys, signal, log, print }) => {
   const queue = `direct_logs.${crypto.randomUUID()}`; // of this recv alone
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await consume(broker, {
     queue,
     async declare(channel) {

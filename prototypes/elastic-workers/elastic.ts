@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-run --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-run --allow-read
 /**
  * The whole loop at work: a load that steps up and down, workers that follow it, and the embedded broker where AMQP_URL is not set. Times are
  * short, so that a full cycle is seen within two minutes.
@@ -69,7 +69,7 @@ export AMQP_URL=${amqpUrl}`
 To exit press CTRL+C
 `);
 
-  await using broker = await connectBroker({ url: amqpUrl, signal, log });
+  await using broker = await connectBroker({ amqpUrl, signal, log });
   const queue = uploadQueue(uploadQueueFlag.default, appId);
   const declare = declareAsItIs(broker.createConfirmChannel, log);
   await using publisher = await createPublisher(broker, { declare: () => declare(queue), signal });

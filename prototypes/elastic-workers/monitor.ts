@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
 /**
  * Watch apps: their backlog, and what their workers report; decide how many workers each should have, and ask the scaler for them.
  *
@@ -6,8 +6,8 @@
  * @module
  */
 import {
-  amqpUrlFlag,
   BadMessage,
+  brokerFlags,
   connectBroker,
   consume,
   counted,
@@ -46,7 +46,7 @@ await runTool(import.meta, {
   } and ${deadLetterQueue(startedQueue("DSTREPORT"))}
 With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /metrics (Prometheus)`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     appId: textFlag("apps to watch from the start, separated by commas; others when they report", {
       value: "IDS",
       default: appIdFlag.default,
@@ -94,7 +94,7 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
   let lastLook = -Infinity;
 
   async function watch() {
-    await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+    await using broker = await connectBroker({ ...flags, signal, log });
     const declare = declareAsItIs(broker.createChannel, log);
     const declareScales = declareAsItIs(broker.createConfirmChannel, log);
     await using publisher = await createPublisher(broker, {

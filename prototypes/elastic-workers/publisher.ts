@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read
 /**
  * Ask for uploads: sends the requests of a file, one after the other, to the upload queue of an app.
  *
@@ -6,7 +6,7 @@
  * @module
  */
 import {
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   counted,
   createPublisher,
@@ -23,7 +23,7 @@ import { appIdFlag, declareAsItIs, uploadQueue, uploadQueueFlag } from "./topolo
 await runTool(import.meta, {
   about: "Ask for uploads: send the requests of a file to the upload queue of an app.",
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     appId: appIdFlag,
     uploadQueuename: uploadQueueFlag,
     inputData: textFlag('JSON array of { "type", "uri" }', {
@@ -49,7 +49,7 @@ await runTool(import.meta, {
   const count = flags.count ?? requests.length;
   const gap = flags.rate === undefined ? flags.interval * 1000 : 1000 / flags.rate;
   const queue = uploadQueue(flags.uploadQueuename, flags.appId);
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   const declare = declareAsItIs(broker.createConfirmChannel, log);
   await using publisher = await createPublisher(broker, { declare: () => declare(queue), signal });
   const started = performance.now();

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL,KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT --allow-read --allow-write --allow-run
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL,KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT --allow-read --allow-write --allow-run
 /**
  * Start and stop workers as scale requests ask for: child processes, containers, or the replicas of a deployment.
  *
@@ -6,7 +6,7 @@
  * @module
  */
 import {
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -63,7 +63,7 @@ await runTool(import.meta, {
 Words after -- are further arguments of every worker: scaler -- --upload-time 2-5`,
   arguments: "[arguments...]",
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     uploadQueuename: uploadQueueFlag,
     reportQueuename: reportQueueFlag,
     scaleQueuename: scaleQueueFlag,
@@ -79,7 +79,7 @@ Words after -- are further arguments of every worker: scaler -- --upload-time 2-
     .concat("--report-queuename", flags.reportQueuename, words);
   const driver = await createDriver(flags, args, log);
   await using pools = createPools(driver, { most: flags.most, signal, log, print });
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   const declare = declareAsItIs(broker.createChannel, log);
   await consume(broker, {
     queue: flags.scaleQueuename,

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write
 /**
  * Do the uploads of an app, one at a time, and report how long each took. Start more of them to do more at a time.
  *
@@ -6,7 +6,7 @@
  * @module
  */
 import {
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   consume,
   createPublisher,
@@ -38,7 +38,7 @@ await runTool(import.meta, {
   }
 SIGTERM: takes no more uploads, finishes the one in hand, exits`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     appId: appIdFlag,
     uploadQueuename: uploadQueueFlag,
     reportQueuename: reportQueueFlag,
@@ -85,7 +85,7 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
   if (flags.untilStdinEnds) stdinEnded().then(dismiss);
 
   const queue = uploadQueue(flags.uploadQueuename, flags.appId);
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   const declare = declareAsItIs(broker.createChannel, log);
   const declareReports = declareAsItIs(broker.createConfirmChannel, log);
   // The upload in hand is reported after the signal, and then the publisher waits no longer: without a connection the request has gone to another

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
 /**
  * Print the messages of the headers exchange header_logs that have the headers given.
  *
@@ -6,7 +6,7 @@
  * @module
  */
 import {
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   consume,
   printable,
@@ -22,7 +22,7 @@ await runTool(import.meta, {
   notes: `Dead-letter queue: ${deadLetters}`,
   arguments: "<headers...>",
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     match: textFlag("whether a message must have all of the headers, or any of them", {
       value: "all|any",
       default: "all",
@@ -39,7 +39,7 @@ await runTool(import.meta, {
     throw new UsageError("a header is given twice: a binding compares each with one value");
   }
   const queue = `header_logs.${crypto.randomUUID()}`; // of this recv alone
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await consume(broker, {
     queue,
     async declare(channel) {

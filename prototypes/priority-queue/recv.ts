@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
 /**
  * Print the messages of the queue priority_queue, those with the highest priority first.
  *
@@ -12,8 +12,9 @@ await recv(import.meta, {
   queue: "priority_queue",
   flags: { work: numberFlag("seconds of work per dot in a message", { default: 1 }) },
   async declare(channel, queue) {
-    // queue.declare with x-max-priority; it must be the same wherever the queue is declared
-    await channel.assertQueue(queue, { durable: true, maxPriority: 10 });
+    // queue.declare with x-max-priority, the same wherever the queue is declared; a quorum queue would have two priorities only
+    const classic = { "x-queue-type": "classic" };
+    await channel.assertQueue(queue, { durable: true, maxPriority: 10, arguments: classic });
   },
   prefetch: 1, // basic.qos: a message that has been delivered cannot be overtaken any more
 }, async (message, { print, flags, signal }) => { // basic.consume, basic.deliver

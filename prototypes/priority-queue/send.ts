@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL --allow-read --allow-write=.
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write=.
 /**
  * Send a message with a priority to the queue priority_queue.
  *
@@ -19,7 +19,9 @@ await send(import.meta, {
     }),
   },
   async declare(channel) {
-    await channel.assertQueue(queue, { durable: true, maxPriority: 10 }); // queue.declare with x-max-priority
+    // queue.declare with x-max-priority; a quorum queue would have two priorities only
+    const classic = { "x-queue-type": "classic" };
+    await channel.assertQueue(queue, { durable: true, maxPriority: 10, arguments: classic });
   },
 }, async (publisher, { body, properties }, { flags: { priority } }) => {
   // basic.publish; within the queue the priority decides, among equals the order in which they came.

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
 /**
  * Answer the requests of the queue rpc_queue: fib(N). Several servers share the work.
  *
@@ -6,8 +6,8 @@
  * @module
  */
 import {
-  amqpUrlFlag,
   BadMessage,
+  brokerFlags,
   connectBroker,
   consume,
   createPublisher,
@@ -23,11 +23,11 @@ await runTool(import.meta, {
   about: "Answer the requests of the queue rpc_queue: fib(N). Several servers share the work.",
   notes: `Dead-letter queue: ${queue}.dlq`,
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     work: numberFlag("seconds of pretended work per request", { default: 0 }),
   },
 }, async ({ flags, signal, log, print }) => {
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await using publisher = await createPublisher(broker, { signal });
   await consume(broker, {
     queue,

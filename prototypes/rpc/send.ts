@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
 /**
  * Ask the servers of the queue rpc_queue for fib(N), and print the answer.
  *
@@ -7,7 +7,7 @@
  */
 import {
   aborted,
-  amqpUrlFlag,
+  brokerFlags,
   connectBroker,
   createPublisher,
   numberFlag,
@@ -24,14 +24,19 @@ await runTool(import.meta, {
   about: "Ask the servers of the queue rpc_queue for fib(N), and print the answer.",
   arguments: "[N]",
   flags: {
-    amqpUrl: amqpUrlFlag,
+    ...brokerFlags,
     timeout: numberFlag("seconds to wait for the answer", { default: 10, min: 0.1, max: 86_400 }),
   },
 }, async ({ flags, words: [n = "30"], signal, log, print }) => {
   const timeout = flags.timeout * 1000;
   const correlationId = crypto.randomUUID(); // which request an answer belongs to
   const answered = Promise.withResolvers<ConsumeMessage>();
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log, timeout });
+  await using broker = await connectBroker({
+    ...flags,
+    signal,
+    log,
+    timeout,
+  });
   await using publisher = await createPublisher(broker, {
     async declare(channel) {
       await channel.assertQueue(queue, { durable: true }); // queue.declare

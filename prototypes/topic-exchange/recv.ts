@@ -1,11 +1,11 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
 /**
  * Print the messages of the topic exchange topic_logs whose routing key matches a pattern.
  *
  * Run: `deno task recv "kern.*" "*.critical"` in one terminal, `deno task send kern.critical "disk full"` in another.
  * @module
  */
-import { amqpUrlFlag, connectBroker, consume, printable, runTool } from "@event-sink/lib";
+import { brokerFlags, connectBroker, consume, printable, runTool } from "@event-sink/lib";
 
 const deadLetters = "topic_logs.dlq";
 
@@ -20,10 +20,10 @@ included; quote both for the shell:
   "#"             every key
 A message that matches several patterns comes once. Dead-letter queue: ${deadLetters}`,
   arguments: "<patterns...>",
-  flags: { amqpUrl: amqpUrlFlag },
+  flags: { ...brokerFlags },
 }, async ({ flags, words: patterns, signal, log, print }) => {
   const queue = `topic_logs.${crypto.randomUUID()}`; // of this recv alone
-  await using broker = await connectBroker({ url: flags.amqpUrl, signal, log });
+  await using broker = await connectBroker({ ...flags, signal, log });
   await consume(broker, {
     queue,
     async declare(channel) {

@@ -2,11 +2,11 @@
  * Admin's HTTP interface; openapi.json describes it.
  * @module
  */
+import type { Log } from "@event-sink/lib";
+import { createApp, type HttpConfiguration, type Live, serveTexts } from "@event-sink/lib/http";
 import type { Context, Hono } from "hono";
 import asyncapi from "../asyncapi.json" with { type: "json" };
-import type { AppOptions } from "../http/app.ts";
-import { answerList, bodyOf, createApp, found, noProduct, serveTexts } from "../http/app.ts";
-import type { Live } from "../http/live.ts";
+import { answerList, bodyOf, found, noProduct } from "../http.ts";
 import page from "../page/admin.html" with { type: "text" };
 import script from "../page/admin.js" with { type: "text" };
 import shared from "../page/shared.js" with { type: "text" };
@@ -19,12 +19,12 @@ import type { AdminStore } from "./store.ts";
 const USERS = 1000;
 
 /** Returns the application. */
-export function adminApi(store: AdminStore, live: Live, options: AppOptions): Hono {
-  const app = createApp(options);
+export function adminApi(store: AdminStore, live: Live, http: HttpConfiguration, log: Log): Hono {
+  const app = createApp(http, log, "detail");
 
   async function create(context: Context) {
-    const product = store.create(validateProduct(await bodyOf(context)));
-    live.tell({ type: "product_created", id: product.id });
+    const product = await store.create(validateProduct(await bodyOf(context)));
+    live.tell("message", { type: "product_created", id: product.id });
     return context.json(product, 201, { Location: `/api/products/${product.id}/` });
   }
   app.get("/api/products", (context) => answerList(context, store.list));
@@ -36,9 +36,9 @@ export function adminApi(store: AdminStore, live: Live, options: AppOptions): Ho
     if (!product) throw noProduct("random");
     return context.json(product);
   });
-  app.get("/api/products/:by{id=.*}", (context) => {
+  app.get("/api/products/:by{id=.*}", async (context) => {
     const id = context.req.param("by").slice("id=".length);
-    return context.json(found(id, store.get));
+    return context.json(await found(id, store.get));
   });
   app.get("/api/products/:by{title=.*}", (context) => {
     const title = context.req.param("by").slice("title=".length);
@@ -47,32 +47,27 @@ export function adminApi(store: AdminStore, live: Live, options: AppOptions): Ho
     return context.json(product);
   });
   app.get(
-    "/api/products/:id",
-    (context) => context.json(found(context.req.param("id"), store.get)),
+    "/api/products/:id{[0-9]+}",
+    async (context) => context.json(await found(context.req.param("id"), store.get)),
   );
-  app.put("/api/products/:id", async (context) => {
+  app.put("/api/products/:id{[0-9]+}", async (context) => {
     const id = context.req.param("id");
-    found(id, store.get); // 404 goes before 400
+    await found(id, store.get); // 404 goes before 400
     const fields = validateProduct(await bodyOf(context));
-    const product = found(id, (number) => store.update(number, fields));
-    live.tell({ type: "product_updated", id: product.id });
+    const product = await found(id, (number) => store.update(number, fields));
+    live.tell("message", { type: "product_updated", id: product.id });
     return context.json(product);
   });
-  app.delete("/api/products/:id", (context) => {
+  app.delete("/api/products/:id{[0-9]+}", async (context) => {
     const id = context.req.param("id");
-    found(id, store.remove);
-    live.tell({ type: "product_deleted", id: Number(id) });
+    await found(id, store.remove);
+    live.tell("message", { type: "product_deleted", id: Number(id) });
     return context.body(null, 204);
   });
   app.get("/api/users", (context) => context.json({ id: 1 + Math.floor(Math.random() * USERS) }));
   app.get("/health", (context) => context.json({ status: "ok", unpublished: store.outbox.size() }));
   app.get("/openapi.json", (context) => context.json(openapi));
   app.get("/asyncapi.json", (context) => context.json(asyncapi));
-  serveTexts(app, {
-    "/": ["text/html; charset=utf-8", page],
-    "/page.css": ["text/css; charset=utf-8", style],
-    "/shared.js": ["text/javascript; charset=utf-8", shared],
-    "/page.js": ["text/javascript; charset=utf-8", script],
-  });
+  serveTexts(app, { "/": page, "/page.css": style, "/shared.js": shared, "/page.js": script });
   return app;
 }

@@ -1,12 +1,11 @@
 /**
- * Admin's products. A change and the event that tells of it are stored in one transaction. All SQL of `admin` is here: another database
- * replaces this file.
+ * Admin's products. A change and the event that tells of it are stored in one transaction. All SQL of `admin` is here, but for the outbox's: another
+ * database replaces this file and the outbox.
  * @module
  */
 import type { StoredEvent } from "../event.ts";
+import { groupCommits, openDatabase, type Outbox, outboxOf } from "@event-sink/lib/outbox";
 import { columns, type Page, pageOf, type Product, productOf, type Row } from "../product.ts";
-import { type Outbox, outboxOf } from "../storage/outbox.ts";
-import { openDatabase, transaction } from "../storage/sqlite.ts";
 import type { ProductFields } from "../validation.ts";
 
 /** The store. Dispose it to close it. */
@@ -20,17 +19,17 @@ export interface AdminStore extends Disposable {
   byTitle(title: string): Product | undefined;
   /** Any product. */
   random(): Product | undefined;
-  create(fields: ProductFields): Product;
+  create(fields: ProductFields): Promise<Product>;
   /** Changes the fields that are given; undefined when there is no such product. */
-  update(id: number, fields: ProductFields): Product | undefined;
+  update(id: number, fields: ProductFields): Promise<Product | undefined>;
   /** Whether there was such a product. */
-  remove(id: number): boolean;
+  remove(id: number): Promise<boolean>;
   /** Counts that a user likes a product, once; undefined when it was counted before or the product is deleted, null when there was never one. */
-  like(id: number, user: number): Product | undefined | null;
+  like(id: number, user: number): Promise<Product | undefined | null>;
   /** Makes {@linkcode AdminStore.tellSome} begin at the first product. */
-  tellEverything(): void;
+  tellEverything(): Promise<void>;
   /** Adds the events of the next products, 500 at most, deleted ones too; false when there are none to tell. */
-  tellSome(): boolean;
+  tellSome(): Promise<boolean>;
 }
 
 const STEP = 500;
@@ -49,6 +48,7 @@ export function openAdminStore(file: string): AdminStore {
      CREATE TABLE IF NOT EXISTS telling (one INTEGER PRIMARY KEY, after INTEGER NOT NULL)`,
   );
   const outbox = outboxOf(database);
+  const write = groupCommits(database);
   const live = "SELECT * FROM products WHERE deleted = 0";
   const list = database.prepare(`${live} AND id > ? ORDER BY id LIMIT ?`);
   const byId = database.prepare(`${live} AND id = ?`);
@@ -112,19 +112,19 @@ export function openAdminStore(file: string): AdminStore {
       return row && productOf(row as unknown as Row);
     },
     create: ({ title, description = null, price, image = null }) =>
-      transaction(database, () => {
+      write(() => {
         const now = new Date().toISOString().replace("Z", "000Z");
         return tell("product_created", insert.get(title, description, price, image, now));
       }),
     update: (id, fields) =>
-      transaction(database, () => {
+      write(() => {
         const before = get(id);
         if (!before) return undefined;
         const { title, description, price, image } = { ...before, ...fields };
         return tell("product_updated", update.get(title, description, price, image, id));
       }),
     remove: (id) =>
-      transaction(database, () => {
+      write(() => {
         const row = bury.get(id);
         if (!row) return false;
         forgetLikes.run(id);
@@ -132,14 +132,14 @@ export function openAdminStore(file: string): AdminStore {
         return true;
       }),
     like: (id, user) =>
-      transaction(database, () => {
+      write(() => {
         if (!known.get(id)) return null;
         if (!get(id) || addLike.run(id, user).changes === 0) return undefined;
         return tell("product_updated", countLike.get(id));
       }),
-    tellEverything: () => void begin.run(),
+    tellEverything: () => write(() => void begin.run()),
     tellSome: () =>
-      transaction(database, () => {
+      write(() => {
         const progress = told.get();
         if (!progress) return false;
         const rows = next.all(progress.after!, STEP) as unknown as Row[];

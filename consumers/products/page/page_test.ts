@@ -1,88 +1,10 @@
 /**
- * Both pages in a real browser, Debian's chromium, driven over the DevTools protocol (https://chromedevtools.github.io/devtools-protocol/).
- * Where it is not installed the test says so and ends; in CI it fails.
+ * Both pages in a real browser. Where it is not installed the test says so and ends; in CI it fails.
  */
 import assert from "node:assert/strict";
-import { eventually, start } from "../../../lib/testing.ts";
+import { installed, startBrowser } from "../../../lib/browser_testing.ts";
+import { eventually } from "../../../lib/testing.ts";
 import { setup } from "../testing.ts";
-
-async function installed(): Promise<boolean> {
-  try {
-    await new Deno.Command("chromium", { args: ["--version"], stdout: "null" }).output();
-    return true;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-  if (Deno.env.get("CI")) assert.fail("there is no 'chromium' here");
-  console.log("there is no 'chromium' here: not tested");
-  return false;
-}
-
-/** What the DevTools protocol says. */
-// deno-lint-ignore no-explicit-any
-type Told = any;
-
-/** A browser; `open` opens a page in it. */
-async function startBrowser() {
-  await using stack = new AsyncDisposableStack();
-  const profile = await Deno.makeTempDir({ prefix: "event-sink-chromium-" });
-  // Its helper processes may write for a moment longer than it lives.
-  stack.defer(() => eventually(() => Deno.remove(profile, { recursive: true })));
-  const browser = stack.use(start([
-    "--headless",
-    "--no-sandbox", // CI is root, whom the sandbox refuses
-    "--disable-dev-shm-usage", // small in containers
-    "--remote-debugging-port=0",
-    `--user-data-dir=${profile}`,
-  ], { command: "chromium" }));
-  const [, url] = await browser.seen(/DevTools listening on (\S+)/);
-  const socket = new WebSocket(url!);
-  const waiting = new Map<number, PromiseWithResolvers<Told>>();
-  const problems: string[] = [];
-  socket.onmessage = ({ data }) => {
-    const { id, method, params, error, result } = JSON.parse(data);
-    if (method === "Runtime.exceptionThrown") problems.push(JSON.stringify(params));
-    // What the browser itself writes to the console: refused by the Content-Security-Policy, not found, ...
-    if (method === "Log.entryAdded" && params.entry.level === "error") {
-      problems.push(JSON.stringify(params.entry));
-    }
-    if (error) waiting.get(id)?.reject(new Error(error.message));
-    else waiting.get(id)?.resolve(result);
-  };
-  await new Promise((resolve) => socket.onopen = resolve);
-  let calls = 0;
-  function send(method: string, params = {}, sessionId?: string): Promise<Told> {
-    const answer = Promise.withResolvers<Told>();
-    waiting.set(++calls, answer);
-    socket.send(JSON.stringify({ id: calls, sessionId, method, params }));
-    return answer.promise;
-  }
-  stack.defer(async () => {
-    const closed = new Promise((resolve) => socket.onclose = resolve);
-    await send("Browser.close");
-    await closed;
-    await browser.ended();
-  });
-  const owned = stack.move();
-  return {
-    problems,
-    async open(url: string) {
-      const { targetId } = await send("Target.createTarget", { url });
-      const { sessionId } = await send("Target.attachToTarget", { targetId, flatten: true });
-      for (const domain of ["Runtime", "Log"]) await send(`${domain}.enable`, {}, sessionId);
-      return {
-        send: (method: string, params = {}) => send(method, params, sessionId),
-        async evaluate<T>(expression: string): Promise<T> {
-          const given = { expression, awaitPromise: true, returnByValue: true };
-          const { result, exceptionDetails } = await send("Runtime.evaluate", given, sessionId);
-          assert(!exceptionDetails, JSON.stringify(exceptionDetails));
-          return result.value as T;
-        },
-      };
-    },
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
-}
 
 Deno.test("what a person does on admin's page arrives on service's, live, and a like comes back", async () => {
   if (!await installed()) return;

@@ -2,33 +2,37 @@
  * Service's HTTP interface; openapi.json describes it.
  * @module
  */
+import type { Log } from "@event-sink/lib";
+import { createApp, type HttpConfiguration, type Live, serveTexts } from "@event-sink/lib/http";
 import type { Hono } from "hono";
 import asyncapi from "../asyncapi.json" with { type: "json" };
-import type { AppOptions } from "../http/app.ts";
-import { answerList, bodyOf, createApp, found, serveTexts } from "../http/app.ts";
-import type { Live } from "../http/live.ts";
-import { isObject, wholeNumber } from "../json.ts";
+import { answerList, bodyOf, found } from "../http.ts";
 import page from "../page/service.html" with { type: "text" };
 import script from "../page/service.js" with { type: "text" };
 import shared from "../page/shared.js" with { type: "text" };
 import style from "../page/page.css" with { type: "text" };
-import { ValidationError } from "../validation.ts";
+import { isObject, ValidationError, wholeNumber } from "../validation.ts";
 import openapi from "./openapi.json" with { type: "json" };
 import type { ServiceStore } from "./store.ts";
 
 /** Returns the application. */
-export function serviceApi(store: ServiceStore, live: Live, options: AppOptions): Hono {
-  const app = createApp(options);
+export function serviceApi(
+  store: ServiceStore,
+  live: Live,
+  http: HttpConfiguration,
+  log: Log,
+): Hono {
+  const app = createApp(http, log, "detail");
   app.get("/api/products", (context) => answerList(context, store.list));
   app.get("/api/products/live", () => live.answer());
   app.get(
-    "/api/products/:id",
-    (context) => context.json(found(context.req.param("id"), store.get)),
+    "/api/products/:id{[0-9]+}",
+    async (context) => context.json(await found(context.req.param("id"), store.get)),
   );
-  app.post("/api/products/:id/like", async (context) => {
-    const { id } = found(context.req.param("id"), store.get);
+  app.post("/api/products/:id{[0-9]+}/like", async (context) => {
+    const { id } = await found(context.req.param("id"), store.get);
     const user_id = userIn(await bodyOf(context));
-    if (!store.like(id, user_id)) {
+    if (!await store.like(id, user_id)) {
       throw new ValidationError({ user_id: ["This user likes this product already."] });
     }
     return context.json({ id, user_id }, 201);
@@ -36,12 +40,7 @@ export function serviceApi(store: ServiceStore, live: Live, options: AppOptions)
   app.get("/health", (context) => context.json({ status: "ok", unpublished: store.outbox.size() }));
   app.get("/openapi.json", (context) => context.json(openapi));
   app.get("/asyncapi.json", (context) => context.json(asyncapi));
-  serveTexts(app, {
-    "/": ["text/html; charset=utf-8", page],
-    "/page.css": ["text/css; charset=utf-8", style],
-    "/shared.js": ["text/javascript; charset=utf-8", shared],
-    "/page.js": ["text/javascript; charset=utf-8", script],
-  });
+  serveTexts(app, { "/": page, "/page.css": style, "/shared.js": shared, "/page.js": script });
   return app;
 }
 

@@ -1,11 +1,10 @@
 /**
- * Service's copy of the products, and who likes what. All SQL of `service` is here: another database replaces this file.
+ * Service's copy of the products, and who likes what. All SQL of `service` is here, but for the outbox's: another database replaces both.
  * @module
  */
 import type { ProductEvent, StoredEvent } from "../event.ts";
+import { groupCommits, openDatabase, type Outbox, outboxOf } from "@event-sink/lib/outbox";
 import { columns, type Page, pageOf, type Product, productOf, type Row } from "../product.ts";
-import { type Outbox, outboxOf } from "../storage/outbox.ts";
-import { openDatabase, transaction } from "../storage/sqlite.ts";
 
 /** The store. Dispose it to close it. */
 export interface ServiceStore extends Disposable {
@@ -15,11 +14,11 @@ export interface ServiceStore extends Disposable {
   list(range: { limit: number; after: number }): Page;
   get(id: number): Product | undefined;
   /** Brings the copy up to date; false when it knows this version or a later one. */
-  apply(event: ProductEvent): boolean;
+  apply(event: ProductEvent): Promise<boolean>;
   /** Stores that a user likes a product, and tells it; false when the user did before. */
-  like(id: number, user: number): boolean;
+  like(id: number, user: number): Promise<boolean>;
   /** Empties the copy, and asks for everything. */
-  rebuild(): void;
+  rebuild(): Promise<void>;
 }
 
 /**
@@ -34,6 +33,7 @@ export function openServiceStore(file: string): ServiceStore {
      CREATE TABLE IF NOT EXISTS product_users (product INTEGER, user INTEGER, PRIMARY KEY (product, user)) WITHOUT ROWID`,
   );
   const outbox = outboxOf(database);
+  const write = groupCommits(database);
   const live = "SELECT * FROM products WHERE deleted = 0";
   const list = database.prepare(`${live} AND id > ? ORDER BY id LIMIT ?`);
   const byId = database.prepare(`${live} AND id = ?`);
@@ -58,7 +58,7 @@ export function openServiceStore(file: string): ServiceStore {
       return row && productOf(row as unknown as Row);
     },
     apply: (event) =>
-      transaction(database, () => {
+      write(() => {
         const id = event.type === "product_deleted" ? event.id : event.product.id;
         const before = stored.get(id) as { version: number; deleted: number } | undefined;
         // Older producers tell no version: their events count as they come, but bring back nothing that is deleted.
@@ -75,14 +75,14 @@ export function openServiceStore(file: string): ServiceStore {
         return true;
       }),
     like: (id, user) =>
-      transaction(database, () => {
+      write(() => {
         if (addLike.run(id, user).changes === 0) return false;
         const body = { id, user_id: user };
         tell({ type: "product_liked", id: `like-${id}-${user}`, body });
         return true;
       }),
     rebuild: () =>
-      transaction(database, () => {
+      write(() => {
         database.exec("DELETE FROM products");
         tell({ type: "products_requested", id: crypto.randomUUID(), body: {} });
       }),

@@ -7,7 +7,7 @@ import { Buffer } from "node:buffer";
 import { startEmbedded } from "@event-sink/embedded";
 import { connectProbe, eventually, layCable, startTool, unique } from "../../../lib/testing.ts";
 import { createEvent, type Event, messageOf } from "../../event.ts";
-import { installed, openPage } from "../../testing/browser.ts";
+import { installed, openPage } from "../../testing/page.ts";
 import type { Sample } from "../api.ts";
 import { declare, exchange } from "../../topology.ts";
 

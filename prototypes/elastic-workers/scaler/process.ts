@@ -36,7 +36,7 @@ export async function processDriver(options: ProcessDriverOptions): Promise<Driv
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--no-prompt", "--allow-net", `--allow-read`, `--allow-write`],
-        "--allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,LOG_LEVEL",
+        "--allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL",
         new URL("../worker.ts", import.meta.url).href,
         ...["--app-id", appId, "--name", name, "--state-file", file, "--log-level", "warn"],
         ...keepWorkers ? [] : ["--until-stdin-ends"],

@@ -4,9 +4,11 @@
  * @module
  */
 import type { DatabaseSync } from "node:sqlite";
-import { aborted, type Broker, type Channel, type Log, type Outgoing } from "@event-sink/lib";
-import { createPersistentPublisher } from "./persistent_publisher.ts";
-import { transaction } from "./sqlite.ts";
+import type { Broker, Channel } from "../broker.ts";
+import type { Log } from "../log.ts";
+import { createPublisher, type Outgoing } from "../publish.ts";
+import { aborted, pause } from "../wait.ts";
+import { patience, transaction } from "./sqlite.ts";
 
 /** A message that the broker has not confirmed yet. */
 export interface OutboxRow {
@@ -22,8 +24,8 @@ export interface Outbox {
   add(event: string): void;
   /** Resolves when the next message is added. */
   added(): Promise<void>;
-  /** The oldest messages: `limit` at most, and none after the first that brings them to `size` characters. */
-  oldest(limit: number, size: number): OutboxRow[];
+  /** The oldest messages: 500 at most, and none after the first that brings them to 8 Mi characters. */
+  oldest(): OutboxRow[];
   /** Removes messages, durably. */
   remove(rows: readonly OutboxRow[]): void;
   /** How many messages wait. */
@@ -34,7 +36,7 @@ export interface Outbox {
 export interface PublishOptions {
   /** Makes the message of what was added. */
   messageOf: (event: string) => Outgoing;
-  /** Declares exchanges and queues; runs again on every new channel. */
+  /** Declares exchanges and queues; runs again on every new channel, and when a message was not published: a queue may have been deleted. */
   declare: (channel: Channel) => Promise<unknown>;
   /** Ends it. */
   signal: AbortSignal;
@@ -45,6 +47,8 @@ export interface PublishOptions {
 /** Most messages that are on their way to the broker at once, and characters after which no further one is added. */
 const BATCH_MESSAGES = 500;
 const BATCH_SIZE = 8 * 2 ** 20;
+/** Milliseconds before messages are published again. */
+const RETRY = 1000;
 
 /** Returns the outbox that a database holds; its table is created when missing. */
 export function outboxOf(database: DatabaseSync): Outbox {
@@ -64,15 +68,15 @@ export function outboxOf(database: DatabaseSync): Outbox {
       addition = Promise.withResolvers();
     },
     added: () => addition.promise,
-    oldest(limit, size) {
+    oldest() {
       const rows: OutboxRow[] = [];
       let read = 0;
       for (
-        const { number, event } of oldest.iterate(limit) as Iterable<unknown> as Iterable<OutboxRow>
+        const row of oldest.iterate(BATCH_MESSAGES) as Iterable<unknown> as Iterable<OutboxRow>
       ) {
-        rows.push({ number, event });
-        read += event.length;
-        if (read >= size) break;
+        rows.push(row);
+        read += row.event.length;
+        if (read >= BATCH_SIZE) break;
       }
       return rows;
     },
@@ -86,27 +90,42 @@ export function outboxOf(database: DatabaseSync): Outbox {
 }
 
 /**
- * Publishes what is in the outbox, and what is added, until the signal aborts. A message leaves the outbox when the broker has confirmed it.
+ * Publishes what is in the outbox, and what is added, until the signal aborts. A message leaves the outbox when the broker has confirmed it;
+ * one that it does not take holds up no other.
  *
- * @throws when the broker refuses the declaration
+ * @throws when the broker refuses the declaration, or the connection was given up
  */
 export async function publishOutbox(
   broker: Broker,
   outbox: Outbox,
   { messageOf, declare, signal, log }: PublishOptions,
 ): Promise<void> {
-  const options = { declare, signal, log, attempts: Infinity };
-  await using publisher = await createPersistentPublisher(broker, options);
+  const stopped = aborted(signal);
+  const patiently = patience({ signal, log });
+  let failing = false;
   while (!signal.aborted) {
-    const added = outbox.added();
-    const rows = outbox.oldest(BATCH_MESSAGES, BATCH_SIZE);
-    const confirmed: OutboxRow[] = [];
-    const publish = async (row: OutboxRow) => {
-      await publisher.publish(messageOf(row.event));
-      confirmed.push(row);
-    };
-    await Promise.allSettled(rows.map(publish)); // one fails only when the signal aborts
-    if (confirmed.length > 0) outbox.remove(confirmed);
-    if (rows.length === 0) await Promise.race([added, aborted(signal)]);
+    await using publisher = await createPublisher(broker, { declare, signal });
+    let failure: Error | undefined;
+    while (!failure && !signal.aborted) {
+      const added = outbox.added();
+      const rows = await patiently(outbox.oldest);
+      const confirmed: OutboxRow[] = [];
+      await Promise.all(rows.map(async (row) => {
+        try {
+          await publisher.publish(messageOf(row.event));
+          confirmed.push(row);
+        } catch (error) {
+          failure = error as Error;
+        }
+      }));
+      if (confirmed.length > 0) await patiently(() => outbox.remove(confirmed));
+      if (rows.length === 0) await Promise.race([added, stopped]);
+      else if (!failure && failing) log.info("The outbox is published again");
+      failing &&= failure !== undefined || rows.length === 0;
+    }
+    if (signal.aborted) return;
+    if (!failing) log.warn(`${failure!.message}. The outbox waits`);
+    failing = true;
+    await pause(RETRY, signal);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * A tool's HTTP server. Apart from `mod.ts`, as most tools have none: `@event-sink/lib/http`.
+ * A tool's HTTP server.
  *
  * On Node's server, as `Deno.serve` has no time limits for what a client sends (https://github.com/denoland/deno/issues/3515) and ends when file
  * descriptors run out.
@@ -8,16 +8,10 @@
 import { createServer, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
-import { Hono } from "hono";
-import { HTTPException } from "hono/http-exception";
-import { methodNotAllowed } from "hono/method-not-allowed";
-import { type Flag, numberFlag, textFlag } from "./flags.ts";
-import { guard, type Names } from "./guard.ts";
-import type { Log } from "./log.ts";
-import { printable } from "./text.ts";
-import { pause } from "./wait.ts";
-
-export { guard, type Names };
+import type { Hono } from "hono";
+import { type Flag, numberFlag, textFlag } from "../flags.ts";
+import type { Log } from "../log.ts";
+import { pause } from "../wait.ts";
 
 /** The flags of every tool that serves HTTP. */
 export type HttpFlags = {
@@ -58,57 +52,6 @@ export interface HttpConfiguration {
   host: string;
   /** Further host names, separated by commas. */
   allowedHost: string;
-}
-
-/**
- * Returns an application without routes. It answers errors as JSON, `{ "error": "..." }`, and logs those that are not the client's; refuses
- * requests of other people's web pages; answers 405 where only the method is wrong.
- */
-export function createApp({ host, allowedHost }: HttpConfiguration, log: Log): Hono {
-  const app = new Hono();
-  const allowedHosts = allowedHost.toLowerCase().split(",").map((name) => name.trim());
-  app.use(async (context, next) => {
-    await next();
-    context.header("x-content-type-options", "nosniff");
-    if (context.req.method === "HEAD") await setLength(context.res);
-  });
-  app.use(guard({ host: host.toLowerCase(), allowedHosts }));
-  app.use(methodNotAllowed({
-    app,
-    onMethodNotAllowed: (context, methods) =>
-      context.json(
-        { error: `${context.req.method} is not among the methods here: ${methods.join(", ")}` },
-        405,
-        { Allow: methods.join(", ") },
-      ),
-  }));
-  app.onError((error, context) => {
-    if (error instanceof HTTPException) return context.json({ error: error.message }, error.status);
-    // How Node's server says that the client went away, or was too slow.
-    if ((error as { code?: string }).code === "ECONNRESET") {
-      return context.json({ error: "the request did not arrive completely" }, 400);
-    }
-    log.warn(`${context.req.method} ${printable(context.req.path, 200)}: ${error.message}`);
-    return context.json({ error: error.message }, 500);
-  });
-  app.notFound((context) =>
-    context.json(
-      {
-        error: `${context.req.method} ${printable(context.req.path, 200)}: there is no such thing`,
-      },
-      404,
-    )
-  );
-  return app;
-}
-
-/** HEAD tells the length that GET would send, unless that is a stream without end. */
-async function setLength(response: Response): Promise<void> {
-  if (response.headers.get("content-type") === "text/event-stream") {
-    return await response.body?.cancel();
-  }
-  const body = await response.clone().arrayBuffer();
-  response.headers.set("content-length", `${body.byteLength}`);
 }
 
 /**

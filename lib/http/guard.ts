@@ -2,7 +2,7 @@
  * Keeps web pages of others away: they can make a browser send requests to a server on the user's own machine or network.
  * @module
  */
-import { printable } from "./text.ts";
+import { printable } from "../text.ts";
 import type { Context, MiddlewareHandler } from "hono";
 
 /** How a server may be called. */

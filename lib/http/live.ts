@@ -3,20 +3,17 @@
  * @module
  */
 
-/** Something that a page shows. */
-export interface News {
-  /** Such as `product_updated`. */
-  type: string;
-  /** The product. */
-  id: number;
-}
+/** An event as a page gets it: its name, `message` for those without one, and its data, which is sent as JSON. */
+export type LiveEvent = [name: string, data: unknown];
 
 /** Who listens. */
 export interface Live {
+  /** Whether there is a page. */
+  watched(): boolean;
   /** Tells all pages. */
-  tell(news: News): void;
-  /** The answer to a page: a stream of news. */
-  answer(): Response;
+  tell(...event: LiveEvent): void;
+  /** The answer to a page: a stream of these events, and of all that is told from now on. */
+  answer(...first: LiveEvent[]): Response;
 }
 
 /** Milliseconds between signs of life, by which either side notices that the other one is gone. */
@@ -27,9 +24,9 @@ const MOST_BEHIND = 1000;
 /** Makes one; it ends when `signal` aborts. */
 export function createLive(signal: AbortSignal): Live {
   const pages = new Set<ReadableStreamDefaultController<Uint8Array>>();
-  const encoder = new TextEncoder();
-  function send(text: string) {
-    const bytes = encoder.encode(text);
+  const alive: LiveEvent = ["alive", null];
+  function tell(...event: LiveEvent) {
+    const bytes = encoded(event);
     for (const page of pages) {
       if (page.desiredSize! > -MOST_BEHIND) page.enqueue(bytes);
       else {
@@ -38,7 +35,7 @@ export function createLive(signal: AbortSignal): Live {
       }
     }
   }
-  const timer = setInterval(() => send("event: alive\ndata:\n\n"), ALIVE);
+  const timer = setInterval(() => tell(...alive), ALIVE);
   signal.addEventListener("abort", () => {
     clearInterval(timer);
     for (const page of pages) page.close();
@@ -46,13 +43,14 @@ export function createLive(signal: AbortSignal): Live {
   }, { once: true });
 
   return {
-    tell: (news) => send(`data: ${JSON.stringify(news)}\n\n`),
-    answer() {
+    watched: () => pages.size > 0,
+    tell,
+    answer(...first) {
       let page: ReadableStreamDefaultController<Uint8Array>;
       const stream = new ReadableStream<Uint8Array>({
         start(controller) {
           page = controller;
-          page.enqueue(encoder.encode("retry: 1000\nevent: alive\ndata:\n\n"));
+          for (const event of [alive, ...first]) page.enqueue(encoded(event));
           if (signal.aborted) page.close();
           else pages.add(page);
         },
@@ -63,4 +61,9 @@ export function createLive(signal: AbortSignal): Live {
       });
     },
   };
+}
+
+function encoded([name, data]: LiveEvent): Uint8Array {
+  // A page that has lost its connection tries again a second later.
+  return new TextEncoder().encode(`retry: 1000\nevent: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
 }

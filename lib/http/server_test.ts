@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { eventually } from "./testing.ts";
-import { createApp, serve } from "./http.ts";
+import { eventually } from "../testing.ts";
+import { createApp } from "./app.ts";
+import { serve } from "./server.ts";
 
 /** A server with one route, and what it logs. */
 async function setup(options: { receiveLimit?: number; host?: string; allowedHost?: string } = {}) {
@@ -111,6 +112,8 @@ Deno.test("an application answers 404, 405 with Allow, 500, and HEAD as GET with
     [200, "16", ""],
   );
   assert.equal(head.headers.get("x-content-type-options"), "nosniff");
+  assert.match(head.headers.get("content-security-policy")!, /^default-src 'none'; /);
+  assert.deepEqual(await (await server.fetch("/thing/")).json(), { some: "thing" });
   const put = await server.fetch("/thing", { method: "PUT", body: "x" });
   assert.equal(put.status, 405);
   assert.equal(put.headers.get("allow"), "GET, HEAD, POST");

@@ -1,0 +1,8 @@
+/**
+ * A tool's HTTP server. Apart from lib's `mod.ts`, as most tools have none: `@event-sink/lib/http`.
+ * @module
+ */
+export * from "./app.ts";
+export * from "./body.ts";
+export * from "./live.ts";
+export * from "./server.ts";
