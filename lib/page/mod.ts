@@ -6,7 +6,7 @@
 import type { Hono } from "hono";
 import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
 import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import { serveTexts } from "../http/mod.ts";
+import { serveTexts } from "../http/app.ts";
 import icon from "./icon.svg" with { type: "text" };
 import liveStyle from "./live.css" with { type: "text" };
 import liveScript from "./live.js" with { type: "text" };
@@ -21,7 +21,11 @@ export interface Page {
   script: string;
 }
 
-/** Serves a page at `/`. */
+/**
+ * Serves a page at `/`.
+ *
+ * @param app gets the routes
+ */
 export function servePage(app: Hono, { html, style, script }: Page): void {
   serveTexts(app, {
     "/": html,

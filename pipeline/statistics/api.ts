@@ -52,6 +52,7 @@ export function statisticsApi(
   { store, read, metrics, brokerTrouble, signal, http, log }: StatisticsApi,
 ): Hono {
   const app = createApp(http, log);
+  servePage(app, { html, style, script });
   const readDetails = cachedByCost((): LiveDetails => ({
     ...store.details(),
     broker: brokerTrouble() ?? "connected",
@@ -83,7 +84,6 @@ export function statisticsApi(
     "/api/statistics/live",
     () => live.answer(["history", samples], ["details", readDetails()]),
   );
-  servePage(app, { html, style, script });
   return app;
 }
 

@@ -33,7 +33,7 @@ export class ProtocolError extends Error {
   readonly code: number;
   readonly hard: boolean;
 
-  constructor(readonly reply: ReplyName, explanation: string) {
+  constructor(readonly reply: ReplyName, readonly explanation: string) {
     super(`${reply} - ${explanation}`);
     this.name = "ProtocolError";
     this.code = replies[reply].code;
