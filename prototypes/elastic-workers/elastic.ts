@@ -18,7 +18,7 @@ import {
 } from "@event-sink/lib";
 import { resolve } from "node:path";
 import { requestMessage } from "./message.ts";
-import { declareAsItIs, uploadQueue, uploadQueueFlag } from "./topology.ts";
+import { uploadQueue, uploadQueueFlag } from "./topology.ts";
 
 const here = new URL("./", import.meta.url);
 const appId = "e123456";
@@ -71,8 +71,10 @@ To exit press CTRL+C
 
   await using broker = await connectBroker({ amqpUrl, signal, log });
   const queue = uploadQueue(uploadQueueFlag.default, appId);
-  const declare = declareAsItIs(broker.createConfirmChannel, log);
-  await using publisher = await createPublisher(broker, { declare: () => declare(queue), signal });
+  await using publisher = await createPublisher(broker, {
+    declare: (channel) => channel.assertQueue(queue, { durable: true }),
+    signal,
+  });
   async function publish() {
     while (true) {
       for (const { rate, seconds } of load) {

@@ -25,7 +25,6 @@ import { createApps, TooManyApps } from "./monitor/apps.ts";
 import { queueLook } from "./monitor/look.ts";
 import {
   appIdFlag,
-  declareAsItIs,
   parseAppId,
   reportQueueFlag,
   scaleQueueFlag,
@@ -95,10 +94,8 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
 
   async function watch() {
     await using broker = await connectBroker({ ...flags, signal, log });
-    const declare = declareAsItIs(broker.createChannel, log);
-    const declareScales = declareAsItIs(broker.createConfirmChannel, log);
     await using publisher = await createPublisher(broker, {
-      declare: () => declareScales(scales),
+      declare: (channel) => channel.assertQueue(scales, { durable: true }),
       signal,
     });
     let shared = false;
@@ -107,8 +104,7 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
     const consumingReports = consume(broker, {
       queue: reports,
       async declare(channel) {
-        await declare(reports);
-        past = (await channel.checkQueue(reports)).messageCount;
+        past = (await channel.assertQueue(reports, { durable: true })).messageCount;
       },
       prefetch: 100,
       signal,

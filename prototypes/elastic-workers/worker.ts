@@ -21,7 +21,6 @@ import {
 import { publishedAt, reportMessage, requestOf, startedMessage } from "./message.ts";
 import {
   appIdFlag,
-  declareAsItIs,
   reportQueueFlag,
   startedQueue,
   uploadQueue,
@@ -86,13 +85,11 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
 
   const queue = uploadQueue(flags.uploadQueuename, flags.appId);
   await using broker = await connectBroker({ ...flags, signal, log });
-  const declare = declareAsItIs(broker.createChannel, log);
-  const declareReports = declareAsItIs(broker.createConfirmChannel, log);
   // The upload in hand is reported after the signal, and then the publisher waits no longer: without a connection the request has gone to another
   // worker anyway.
   const last = new AbortController();
   await using publisher = await createPublisher(broker, {
-    declare: () => declareReports(flags.reportQueuename),
+    declare: (channel) => channel.assertQueue(flags.reportQueuename, { durable: true }),
     signal: last.signal,
   });
   async function report(message: Outgoing) {
@@ -106,7 +103,7 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
 
   await consume(broker, {
     queue,
-    declare: () => declare(queue),
+    declare: (channel) => channel.assertQueue(queue, { durable: true }),
     prefetch: 1, // the next request goes to a worker that is idle
     signal,
     ready: async () => {
