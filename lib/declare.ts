@@ -66,9 +66,10 @@ export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(
       if (needed.test(property) && !values.startsWith("received none")) throw error;
       existing.add(key);
       const text = `The ${key} exists with another ${property}${values && ` (${values})`}`;
+      const so = property === "durable" ? ", so it does not outlive the broker" : "";
       // A retry queue asks for these where it may get them.
       const asked = property === "x-dead-letter-strategy" || property === "x-overflow";
-      log[asked ? "debug" : "info"](`${text}; it is used as it is`);
+      log[asked ? "debug" : "info"](`${text}; it is used as it is${so}`);
       throw new UsedAsItIs(text);
     }
   }
