@@ -50,3 +50,16 @@ Deno.test("a message whose connection breaks again and again is not dropped by a
   await eventually(() => assert.equal(handled, 7));
   await done.promise;
 });
+
+Deno.test("a message that died in its queue before, and was put back with its history, is not dropped at its retry", async () => {
+  await using test = await setup({ "x-queue-type": "classic" });
+  const attempts: number[] = [];
+  test.start(({ attempt, properties }) => {
+    attempts.push(attempt);
+    if (attempt < 3) throw new Error(`again: ${JSON.stringify(properties.headers)}`);
+  });
+  // As a shovel leaves it: RabbitMQ 3 takes a message that expires into a queue it has expired in before for a cycle, and drops it.
+  const death = { count: 1, reason: "expired", queue: test.queue, exchange: "" };
+  test.send("text", { headers: { "x-death": [{ ...death, "routing-keys": [test.queue] }] } });
+  await eventually(() => assert.deepEqual(attempts, [1, 2, 3]));
+});

@@ -137,7 +137,10 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
     const { attempt } = history;
     const expiration = backoff(attempt, { first: retryDelay, longest: LONGEST_DELAY, factor: 3 });
     const routingKey = await retryQueue(attempt);
-    await publish(raw, history, { routingKey, expiration, own: { "x-reason": reason } });
+    // With a history RabbitMQ 3 drops what expires into a queue that it has expired in before, as a cycle (https://www.rabbitmq.com/docs/dlx#effects).
+    const { "x-death": _, ...headers } = withoutCopies(raw.properties.headers);
+    const own = { "x-reason": reason };
+    await publish(raw, history, { routingKey, expiration, headers, own });
     const delay = (expiration / 1000).toFixed(1);
     tell(raw, `is tried again in ${delay} s, after attempt ${attempt}`, reason);
   }
