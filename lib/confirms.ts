@@ -25,8 +25,6 @@ export interface Confirms {
 export interface ConfirmsOptions {
   /** Declares exchanges and queues; runs again on every new channel. */
   declare?: (channel: Channel) => Promise<unknown>;
-  /** Whether a message that the broker refuses goes out again until it is taken, rather than {@linkcode REFUSALS} times. */
-  patient: boolean;
   /** When it aborts and there is no channel, what waits is rejected. */
   signal?: AbortSignal;
 }
@@ -34,7 +32,7 @@ export interface ConfirmsOptions {
 /** Milliseconds until a message goes out again that the broker has refused. */
 const REFUSED = 1000;
 
-/** Refusals after which an impatient publisher gives a message up. */
+/** Refusals after which a message is given up that does not go out until it is taken. */
 const REFUSALS = 3;
 
 /** Channel errors after which a message does not go out again. */
@@ -48,7 +46,7 @@ const CHANNEL_ERRORS = 3;
 export function keepConfirms(
   broker: Broker,
   window: Window,
-  { declare, patient, signal }: ConfirmsOptions,
+  { declare, signal }: ConfirmsOptions,
 ): Confirms {
   let channel: ConfirmChannel | undefined;
   let offline: number | undefined = Date.now();
@@ -84,6 +82,7 @@ export function keepConfirms(
   /** A full disk or queue may have room again; a quorum queue that another connection is just declaring refuses, too. */
   function refused(message: Unconfirmed) {
     const why = "the broker refused the message (nack)";
+    const { patient } = message;
     if (!patient && ++message.refusals >= REFUSALS) return fail(message, why);
     const until = patient ? " until it is taken" : "";
     if (!refusing) broker.log.warn(`Cannot publish: ${why}. Trying again${until}`);

@@ -63,7 +63,10 @@ export function deadLetterQueue(queue: string): string {
  * that programs in other languages may declare it plainly.
  *
  * A message that comes back unacknowledged, because it crashed its consumer or took longer than the broker allows, is counted too. It is
- * dead-lettered when it has come back three times as often as it may be tried.
+ * dead-lettered when it has come back three times as often as it may be tried, or comes back to a queue that is full and refuses it.
+ *
+ * A retry needs room in its queue: one that is full and refuses messages (`x-overflow: reject-publish`) lets the broker drop what comes back from
+ * a classic retry queue, which does not wait for a confirm. A quorum one tries again every three minutes (`--queue-type quorum`).
  *
  * Headers of a retried or dead-lettered message: `x-attempts`, `x-reason`, `x-original-exchange`, `x-original-routing-key`,
  * `x-original-queue`, `x-redeliveries`.

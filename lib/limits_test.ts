@@ -63,3 +63,29 @@ Deno.test("a message that died in its queue before, and was put back with its hi
   test.send("text", { headers: { "x-death": [{ ...death, "routing-keys": [test.queue] }] } });
   await eventually(() => assert.deepEqual(attempts, [1, 2, 3]));
 });
+
+for (const type of ["classic", "quorum"]) {
+  Deno.test(`a message that came back to a full queue does not stop its consumer: ${type}`, async () => {
+    await using test = await setup({
+      "x-queue-type": type,
+      "x-max-length": 3,
+      "x-overflow": "reject-publish",
+    });
+    test.send("first");
+    const crashing = await test.probe.model.createChannel();
+    await crashing.prefetch(1);
+    const taken = Promise.withResolvers<unknown>();
+    await crashing.consume(test.queue, taken.resolve);
+    await taken.promise;
+    // RabbitMQ lets one more than the limit into a quorum queue, and takes none before a fifth of it is free again.
+    for (let n = 0; n < 5; n++) test.send("more");
+    await eventually(async () => assert(await test.probe.waiting(test.queue) >= 3));
+    await crashing.close();
+    let handled = 0;
+    test.start(() => void handled++);
+    await eventually(() => assert(handled >= 3));
+    const dead = await test.probe.take(`${test.queue}.dlq`);
+    assert.equal(dead.content.toString(), "first");
+    assert.match(dead.properties.headers?.["x-reason"], /came back unacknowledged .*queue is full/);
+  });
+}

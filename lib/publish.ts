@@ -20,6 +20,8 @@ export interface Outgoing {
   body: string | Uint8Array;
   /** Further properties: `messageId` (default a random UUID), `timestamp` (now, in seconds), `contentType`, `headers`, ... */
   properties?: Options.Publish;
+  /** Whether it is published until it is taken when the broker refuses it (nack), rather than three times (true, unless there is a timeout). */
+  patient?: boolean;
 }
 
 /** Publishes over one confirm channel that recovers. Dispose it to wait for what is unconfirmed and close it. */
@@ -68,7 +70,7 @@ export async function createPublisher(
 ): Promise<Publisher> {
   signal?.throwIfAborted();
   const window = createWindow();
-  const confirms = keepConfirms(broker, window, { declare, patient: timeout === Infinity, signal });
+  const confirms = keepConfirms(broker, window, { declare, signal });
   const watching = setInterval(
     watchman(broker, window, confirms, { timeout, signal }),
     Math.min(timeout, 250),
@@ -91,7 +93,7 @@ export async function createPublisher(
   }
 
   return {
-    publish({ exchange = "", routingKey, body, properties }) {
+    publish({ exchange = "", routingKey, body, properties, patient = timeout === Infinity }) {
       if (confirms.failure) return Promise.reject(confirms.failure);
       const content = typeof body === "string"
         ? Buffer.from(body)
@@ -107,6 +109,7 @@ export async function createPublisher(
         const message = { exchange, routingKey, content, options, resolve, reject };
         const unconfirmed = {
           ...message,
+          patient,
           sent: 0,
           unroutable: false,
           channelErrors: 0,

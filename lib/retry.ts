@@ -69,7 +69,8 @@ export interface Retries extends AsyncDisposable {
   /** Publishes a message for another attempt, or to the dead-letter queue; the caller acknowledges the original then. */
   passOn(channel: Channel, raw: ConsumeMessage, history: History, error: unknown): Promise<void>;
   /**
-   * Publishes a message that came back unacknowledged to the end of its queue, or dead-letters it when it came back too often.
+   * Publishes a message that came back unacknowledged to the end of its queue, or dead-letters it when it came back too often, or its queue is
+   * full.
    *
    * @param ours whether this consumer gave it back itself: it does not count
    */
@@ -95,8 +96,9 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
   async function publish(
     { properties, content }: ConsumeMessage,
     history: History,
-    { routingKey, own = {}, headers = withoutCopies(properties.headers), expiration }: {
+    { routingKey, own = {}, headers = withoutCopies(properties.headers), expiration, patient }: {
       routingKey: string;
+      patient?: boolean;
       own?: Headers;
       headers?: Headers;
       expiration?: number;
@@ -105,6 +107,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
     publisher ??= createPublisher(broker, { signal });
     await (await publisher).publish({
       routingKey,
+      patient,
       body: content,
       properties: {
         ...republishable(properties),
@@ -197,7 +200,11 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
         () =>
           more > 0 && redeliveries >= 3 * attempts
             ? bury(raw, history, reason)
-            : publish(raw, history, { routingKey: queue, own }),
+            // A queue that is full refuses it; to wait until there is room would keep the consumer from making any.
+            : publish(raw, history, { routingKey: queue, own, patient: false }).catch((error) => {
+              if (!/refused the message/.test(error.message)) throw error;
+              return bury(raw, history, `${reason}; its queue is full`);
+            }),
       );
     },
     declare,

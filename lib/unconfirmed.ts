@@ -17,6 +17,8 @@ export interface Unconfirmed {
   unroutable: boolean;
   /** How many channels the broker has closed while it was unconfirmed on them. */
   channelErrors: number;
+  /** Whether it goes out again until the broker takes it. */
+  patient: boolean;
   /** How often the broker has refused it. */
   refusals: number;
   /** Publishes it again, after the broker has refused it. */
