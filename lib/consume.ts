@@ -2,6 +2,7 @@
  * Consuming: a message is acknowledged after its effect, retried through the broker, and dead-lettered in the end.
  * @module
  */
+import { Buffer } from "node:buffer";
 import type { ConsumeMessage, MessageProperties } from "amqplib";
 import type { Broker, Channel } from "./broker.ts";
 import { isRefusal, keepChannel } from "./channel.ts";
@@ -50,6 +51,9 @@ export interface ConsumeOptions {
   ready?: () => unknown;
 }
 
+/** Longest name in AMQP 0-9-1 (short string), in bytes. */
+const LONGEST_NAME = 255;
+
 /** The queue where messages of `queue` end that cannot be handled, unless the tool names another. */
 export function deadLetterQueue(queue: string): string {
   return `${queue}.dlq`;
@@ -81,6 +85,12 @@ export async function consume(
 ): Promise<void> {
   const { queue, prefetch = 1, attempts = 5, retryDelay = 1000 } = options;
   const { deadLetters = deadLetterQueue(queue) } = options;
+  const bytes = Buffer.byteLength(queue);
+  const most = LONGEST_NAME - `.retry.${attempts}`.length;
+  if (bytes > most) {
+    const limit = `its name has ${bytes} bytes, and ${most} are the most`;
+    throw new TypeError(`Cannot consume '${queue}': ${limit}: its retry queues have longer ones`);
+  }
   const failure = new AbortController();
   const signal = AbortSignal.any([options.signal, failure.signal]);
   await using retries = createRetries(broker, {

@@ -257,6 +257,13 @@ Deno.test("consume() ends loudly when the broker refuses its declaration", async
   await assert.rejects(running, /^Error: PRECONDITION_FAILED - inequivalent arg 'x-message-ttl'/);
 });
 
+Deno.test("consume() refuses at once a name that is too long for its retry queues", async () => {
+  await using test = await setup("long");
+  const queue = test.queue.padEnd(250, "x");
+  const consuming = test.start(() => {}, { queue });
+  await assert.rejects(consuming.running, /its name has 250 bytes, and 247 are the most/);
+});
+
 Deno.test("consume() ends loudly, losing nothing, when a message can be neither retried nor dead-lettered", async () => {
   await using test = await setup("stuck");
   const retry = `${test.queue}.retry.1`;
