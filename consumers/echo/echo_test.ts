@@ -185,7 +185,7 @@ Deno.test("recv uses a queue that exists with other arguments, and says so", asy
   await recv.seen(new RegExp(`Queue '${test.queue}' is used as it is: with another x-max-length`));
   const word = event();
   await test.send(word).ended();
-  await recv.seen(word);
+  await recv.seen(new RegExp(word));
 });
 
 Deno.test("wrong usage ends with 2 and help with 0", async () => {
