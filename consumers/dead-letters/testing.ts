@@ -70,7 +70,7 @@ export async function setup() {
     async look(name: string): Promise<ConsumeMessage[]> {
       const channel = await probe.model.createChannel();
       const found: ConsumeMessage[] = [];
-      await channel.prefetch(10_000);
+      await channel.prefetch(65_535);
       await channel.consume(name, (message) => void found.push(message!));
       for (let before = -1; found.length > before || await probe.waiting(name) > 0;) {
         before = found.length;
