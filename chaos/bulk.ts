@@ -11,7 +11,10 @@ import type { Account } from "./world.ts";
 
 /** The load. Dispose it to end its processes. */
 export interface Bulk extends AsyncDisposable {
-  readonly consumers: Part[];
+  /** How many consumers there are. */
+  readonly consumers: number;
+  /** What its processes wrote. */
+  readonly parts: Pick<Part, "name" | "log">[];
   /** Whether `send` has ended. */
   readonly over: boolean;
   /** How many documents are stored. */
@@ -82,7 +85,8 @@ export async function startBulk(options: BulkOptions): Promise<Bulk> {
   });
   const owned = stack.move();
   return {
-    consumers,
+    consumers: consumers.length,
+    parts: [...consumers, { name: "send", log: () => sending.output.stderr }],
     get over() {
       return over;
     },
@@ -90,11 +94,12 @@ export async function startBulk(options: BulkOptions): Promise<Bulk> {
     async probe() {
       const id = `probe.${asked.size + 1}`;
       asked.add(id);
-      await publisher.publish({ exchange, routingKey: "", body: lineOf(id) });
+      const properties = { messageId: id };
+      await publisher.publish({ exchange, routingKey: "", body: lineOf(id), properties });
       confirmed.add(id);
       return id;
     },
-    arrived: async (id) => await collection.countDocuments({ "event.id": id }) > 0,
+    arrived: async (id) => await collection.countDocuments({ _id: id as never }) > 0,
     async check() {
       const times = new Map<string, number>();
       for await (const { event } of collection.find().project({ "event.id": 1 })) {

@@ -93,7 +93,7 @@ await runTool(import.meta, {
   await using bulk = await startBulk({ amqpUrl, mongoUrl, publisher, messages, rate, violated });
   await say(`all nodes serve; ${messages} lines are on their way`);
 
-  const queues = { [queue]: bulk.consumers.length, [failing.queue]: 1 };
+  const queues = { [queue]: bulk.consumers, [failing.queue]: 1 };
   const kills = createKills({ cluster, broker, bulk, failing, queues, say, violated, signal });
   const sending = new AbortController();
   const loading = failing.load(rate / FAILING, AbortSignal.any([signal, sending.signal]));
@@ -111,7 +111,7 @@ await runTool(import.meta, {
   }
   let account = await bulk.check();
   while (account.missing.length + missing() > 0 && performance.now() - drained < DRAIN) {
-    await pause(500, signal);
+    await pause(1000, signal);
     account = await bulk.check();
   }
   const drain = performance.now() - drained;
@@ -138,7 +138,7 @@ await runTool(import.meta, {
   await print(kills.times());
   await print(`Until everything was through: ${(drain / 1000).toFixed(1)} s more`);
   if (flags.logs === "" && violations.length === 0) return;
-  const parts = [...nodes, ...store.parts, ...bulk.consumers, record];
+  const parts = [...nodes, ...store.parts, ...bulk.parts, record];
   const logs = await keepLogs(flags.logs, parts);
   for (const what of violations) await print(`VIOLATED: ${what}`);
   if (violations.length === 0) return;

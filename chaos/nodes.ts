@@ -41,6 +41,9 @@ export async function startCluster(
   { root, size, violated, signal }: ClusterOptions,
 ): Promise<Cluster> {
   checkVersion(root);
+  if (root !== "/" && Deno.uid() !== 0) {
+    throw new UsageError(`--rabbitmq ${root}: only root may mount what its nodes need there`);
+  }
   await using stack = new AsyncDisposableStack();
   const directory = await Deno.makeTempDir({ prefix: "chaos-cluster-" });
   stack.defer(() => Deno.remove(directory, { recursive: true }));
