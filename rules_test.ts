@@ -71,9 +71,9 @@ Deno.test("tools import lib, their own folder and npm; lib and embedded import n
     "consumers/demo.ts -> consumers/echo/topology.ts": "the exchange of the tools that it starts",
     "bench/worker.ts -> reactor/queue/add.ts": "it fills the queue that it measures",
     "bench/worker.ts -> reactor/queue/collections.ts": "the same",
-    "bench/elastic.ts -> prototypes/elastic-workers/monitor/control.ts":
+    "bench/elastic/ours.ts -> prototypes/elastic-workers/monitor/control.ts":
       "the law that it simulates",
-    "bench/elastic.ts -> prototypes/elastic-workers/monitor/meter.ts": "the same",
+    "bench/elastic/ours.ts -> prototypes/elastic-workers/monitor/meter.ts": "the same",
     "rules_test.ts -> consumers/dead-letters/queues.ts": "a rule is about it",
   };
   const problems: string[] = [];
@@ -85,7 +85,7 @@ Deno.test("tools import lib, their own folder and npm; lib and embedded import n
       const allowed = local
         ? roomOf(target) === room && (test || !isTest(target)) ||
           test && /^lib\/(browser_)?testing\.ts$/.test(target)
-        : /^@event-sink\/lib(\/(http|outbox))?$/.test(target)
+        : /^@event-sink\/lib(\/(http|outbox|page))?$/.test(target)
         ? room !== "lib" && room !== "embedded"
         : target === "@event-sink/embedded"
         ? test

@@ -21,6 +21,8 @@ export interface EmbeddedOptions {
   amqpPort?: number;
   /** Port of the store; 0, the default, takes any free one. */
   mongoPort?: number;
+  /** Bytes of the largest message that the broker takes. Default 16777216 (16 MiB), as RabbitMQ 4's. */
+  maxMessageSize?: number;
 }
 
 /**
@@ -29,12 +31,14 @@ export interface EmbeddedOptions {
  * @throws Error `Cannot listen on ADDRESS: ...`, `Cannot use the data directory 'DIR': ...`, `Cannot open ...`
  */
 export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embedded> {
-  const { data, amqpPort = 0, mongoPort = 0 } = options;
+  const { data, amqpPort = 0, mongoPort = 0, maxMessageSize } = options;
   await using undo = new AsyncDisposableStack();
   const directory = data ?? await Deno.makeTempDir({ prefix: "event-sink-" });
   if (data === undefined) undo.defer(() => Deno.remove(directory, { recursive: true }));
   undo.use(await claim(directory));
-  const broker = undo.use(await startBroker({ port: amqpPort, file: `${directory}/amqp.sqlite` }));
+  const broker = undo.use(
+    await startBroker({ port: amqpPort, file: `${directory}/amqp.sqlite`, maxMessageSize }),
+  );
   const store = undo.use(await startStore({ port: mongoPort, file: `${directory}/mongo.sqlite` }));
   const stack = undo.move();
   return {

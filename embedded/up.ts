@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1 --allow-read --allow-write --allow-env=TMPDIR
+#!/usr/bin/env -S deno run --no-prompt --allow-net=127.0.0.1,[::1] --allow-read --allow-write --allow-env=TMPDIR
 /**
  * Start the embedded broker and store, until Ctrl-C.
  *
@@ -21,6 +21,15 @@ function port(text: string): number {
   throw new InvalidArgumentError("expected a port from 0 (any free one) to 65535");
 }
 
+/** RabbitMQ's `max_message_size` goes up to this, in bytes. */
+const mostBytes = 512 * 1024 ** 2;
+
+function size(text: string): number {
+  const number = Number(text);
+  if (/^\d+$/.test(text) && number >= 1 && number <= mostBytes) return number;
+  throw new InvalidArgumentError(`expected bytes from 1 to ${mostBytes}`);
+}
+
 function directory(text: string): string {
   if (text !== "") return text;
   throw new InvalidArgumentError("expected a directory");
@@ -38,6 +47,12 @@ async function main(): Promise<number> {
     )
     .option("--amqp-port <PORT>", "port of the broker, 0 for any free one", port, 5672)
     .option("--mongo-port <PORT>", "port of the store, 0 for any free one", port, 27017)
+    .option(
+      "--max-message-size <BYTES>",
+      "largest body that the broker takes",
+      size,
+      16 * 1024 ** 2,
+    )
     .allowExcessArguments(false)
     // Commander would read further variables for these.
     .configureOutput({ getOutHasColors: () => false, getErrHasColors: () => false })

@@ -13,7 +13,8 @@ const REFUSALS = [403, 404, 405, 406, 503, 530, 540];
 
 /** Whether the broker refused something for good, so that trying again is of no use. */
 export function isRefusal(error: unknown): boolean {
-  return REFUSALS.includes((error as { code?: number }).code ?? 0);
+  // A TypeError is amqplib's word for what cannot be written, such as a name of more than 255 bytes.
+  return error instanceof TypeError || REFUSALS.includes((error as { code?: number }).code ?? 0);
 }
 
 /** What to do with each channel. */

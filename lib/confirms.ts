@@ -25,7 +25,7 @@ export interface Confirms {
 export interface ConfirmsOptions {
   /** Declares exchanges and queues; runs again on every new channel. */
   declare?: (channel: Channel) => Promise<unknown>;
-  /** Whether a message that the broker refuses goes out again until it is taken. */
+  /** Whether a message that the broker refuses goes out again until it is taken, rather than {@linkcode REFUSALS} times. */
   patient: boolean;
   /** When it aborts and there is no channel, what waits is rejected. */
   signal?: AbortSignal;
@@ -33,6 +33,9 @@ export interface ConfirmsOptions {
 
 /** Milliseconds until a message goes out again that the broker has refused. */
 const REFUSED = 1000;
+
+/** Refusals after which an impatient publisher gives a message up. */
+const REFUSALS = 3;
 
 /** Channel errors after which a message does not go out again. */
 const CHANNEL_ERRORS = 3;
@@ -78,11 +81,12 @@ export function keepConfirms(
       }
     }
   }
-  /** A full disk or queue may have room again. */
+  /** A full disk or queue may have room again; a quorum queue that another connection is just declaring refuses, too. */
   function refused(message: Unconfirmed) {
     const why = "the broker refused the message (nack)";
-    if (!patient) return fail(message, why);
-    if (!refusing) broker.log.warn(`Cannot publish: ${why}. Trying again until it is taken`);
+    if (!patient && ++message.refusals >= REFUSALS) return fail(message, why);
+    const until = patient ? " until it is taken" : "";
+    if (!refusing) broker.log.warn(`Cannot publish: ${why}. Trying again${until}`);
     refusing = true;
     message.again = setTimeout(() => window.messages.has(message) && send(message), REFUSED);
   }

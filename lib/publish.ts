@@ -31,7 +31,7 @@ export interface Publisher extends AsyncDisposable {
    * least once.
    *
    * @throws when no queue took it, or the broker closed three channels while it was unconfirmed; with a timeout also when the broker refused
-   * it (nack) or did not confirm it in time
+   * it (nack) three times or did not confirm it in time
    */
   publish(message: Outgoing): Promise<void>;
   /** Undefined when there is room for another unconfirmed message, else a promise of room: await it to keep memory flat. */
@@ -105,7 +105,13 @@ export async function createPublisher(
       };
       return new Promise((resolve, reject) => {
         const message = { exchange, routingKey, content, options, resolve, reject };
-        const unconfirmed = { ...message, sent: 0, unroutable: false, channelErrors: 0 };
+        const unconfirmed = {
+          ...message,
+          sent: 0,
+          unroutable: false,
+          channelErrors: 0,
+          refusals: 0,
+        };
         window.add(unconfirmed);
         confirms.send(unconfirmed);
       });

@@ -218,9 +218,10 @@ export function historyOf({ fields, properties }: ConsumeMessage, queue: string)
 }
 
 /** How often a quorum queue has delivered a message that came back; a classic queue does not count. */
-export function deliveryCount({ properties }: ConsumeMessage): number {
+export function deliveryCount({ fields, properties }: ConsumeMessage): number {
   const count = properties.headers?.["x-delivery-count"];
-  return isCount(count) ? count : 0;
+  // At a first delivery anybody may have written it.
+  return fields.redelivered && isCount(count) ? count : 0;
 }
 
 /**
@@ -265,8 +266,11 @@ export function republishable(properties: MessageProperties): Options.Publish {
   return Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
 }
 
-/** RabbitMQ routes a message to the keys in these headers too (https://www.rabbitmq.com/docs/sender-selected), and has done so already. */
+/**
+ * RabbitMQ routes a message to the keys in these headers too (https://www.rabbitmq.com/docs/sender-selected), and has done so already. What a
+ * quorum queue has counted holds for that delivery only.
+ */
 function withoutCopies(headers: Record<string, unknown> = {}): Record<string, unknown> {
-  const { CC: _, BCC: __, ...rest } = headers;
+  const { CC: _, BCC: __, "x-delivery-count": ___, ...rest } = headers;
   return rest;
 }

@@ -70,8 +70,9 @@ export async function connectProbe(
     },
     take: (queue) =>
       eventually(async () => {
-        await channel.assertQueue(queue, { durable: true }); // it may not be there yet
-        const message = await channel.get(queue, { noAck: true });
+        // It may not be there yet; a quorum queue that somebody else is just declaring answers a get with 541.
+        const { messageCount } = await channel.assertQueue(queue, { durable: true });
+        const message = messageCount > 0 && await channel.get(queue, { noAck: true });
         assert(message, `no message in ${queue}`);
         return message;
       }),

@@ -17,6 +17,8 @@ export interface Unconfirmed {
   unroutable: boolean;
   /** How many channels the broker has closed while it was unconfirmed on them. */
   channelErrors: number;
+  /** How often the broker has refused it. */
+  refusals: number;
   /** Publishes it again, after the broker has refused it. */
   again?: ReturnType<typeof setTimeout>;
   resolve: () => void;

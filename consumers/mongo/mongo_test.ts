@@ -133,7 +133,8 @@ Deno.test("recv dead-letters, alone, what MongoDB cannot take, with the reason",
   await recv.seen(ready);
   const bad: [string | Uint8Array, string, RegExp][] = [
     [new Uint8Array([0xff, 0xfe]), "binary", /the body is not UTF-8/],
-    ["x".repeat(17 * 2 ** 20), "large", /MongoDB cannot take the document: .*(size|large)/i],
+    // The largest body that RabbitMQ 4 takes makes a document that is larger than MongoDB takes.
+    ["x".repeat(16 * 2 ** 20), "large", /MongoDB cannot take the document: .*(size|large)/i],
     [
       `${"[".repeat(2000)}${"]".repeat(2000)}`,
       "deep",

@@ -1,5 +1,5 @@
 /**
- * An AMQP 0-9-1 broker in this process, behaving as RabbitMQ 3.10 does, for one machine.
+ * An AMQP 0-9-1 broker in this process, behaving as RabbitMQ 4.0 does, for one machine.
  *
  * ```ts
  * await using broker = await startBroker({ port: 0 });
@@ -14,7 +14,7 @@ import { Store } from "./storage/store.ts";
 
 /** Options of `startBroker()`. */
 export interface BrokerOptions {
-  /** Address to listen on. Any but a loopback address needs `user` and `password`. Default `127.0.0.1`. */
+  /** Address to listen on. Any but a loopback address needs `user` and `password`. Default `127.0.0.1`, and `::1` where there is IPv6. */
   hostname?: string;
   /** TCP port, 0 for any free one. Default 5672. */
   port?: number;
@@ -26,7 +26,7 @@ export interface BrokerOptions {
   password?: string;
   /** Names of the virtual hosts. Default `["/"]`. */
   vhosts?: readonly string[];
-  /** Largest body in bytes. Default 134217728, as RabbitMQ's. */
+  /** Largest body in bytes, as RabbitMQ's `max_message_size`. Default 16777216. */
   maxMessageSize?: number;
   /** Connections at a time; further ones are closed at once. Default 4096. */
   maxConnections?: number;
@@ -58,14 +58,14 @@ export interface Broker extends AsyncDisposable {
  */
 // deno-lint-ignore require-await -- async, so that every failure is a rejection
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
-  const { hostname = "127.0.0.1", port = 5672, user = "guest", password = "guest" } = options;
+  const { hostname = ipv4, port = 5672, user = "guest", password = "guest" } = options;
   const open = ["", "guest"];
   if (!isLoopback(hostname) && (open.includes(user) || open.includes(password))) {
     throw new Error(
       `Cannot listen on ${hostname}:${port}: an address that is not loopback needs a user and a password of your own`,
     );
   }
-  const listener = listen(hostname, port);
+  const listeners = options.hostname === undefined ? listenBoth(port) : [listen(hostname, port)];
   try {
     const core = new Core(
       limitsOf(options),
@@ -74,8 +74,8 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
       options.file === undefined ? undefined : new Store(options.file),
       options.log ?? ((text) => console.error(text)),
     );
-    const server = serve(core, listener);
-    const { port } = listener.addr as Deno.NetAddr;
+    const server = serve(core, listeners);
+    const port = portOf(listeners[0]!);
     let stopped: Promise<void> | undefined;
     return {
       port,
@@ -83,9 +83,35 @@ export async function startBroker(options: BrokerOptions = {}): Promise<Broker> 
       [Symbol.asyncDispose]: () => stopped ??= server.stop(),
     };
   } catch (error) {
-    listener.close();
+    for (const listener of listeners) listener.close();
     throw error;
   }
+}
+
+const ipv4 = "127.0.0.1";
+const ipv6 = "::1";
+/** Ports to try when any will do, until one is free on both addresses. */
+const tries = 20;
+
+/** Listen where RabbitMQ does on this machine: `localhost` is `::1` for some clients, `127.0.0.1` for others. */
+function listenBoth(port: number): Deno.Listener[] {
+  const { state } = Deno.permissions.querySync({ name: "net", host: `[${ipv6}]` });
+  if (state !== "granted") return [listen(ipv4, port)];
+  for (let left = port === 0 ? tries : 1;; left--) {
+    const first = listen(ipv4, port);
+    try {
+      return [first, listen(ipv6, portOf(first))];
+    } catch (error) {
+      // Anything else means that there is no IPv6 here.
+      if (!((error as Error).cause instanceof Deno.errors.AddrInUse)) return [first];
+      first.close();
+      if (left === 1) throw error;
+    }
+  }
+}
+
+function portOf(listener: Deno.Listener): number {
+  return (listener.addr as Deno.NetAddr).port;
 }
 
 function listen(hostname: string, port: number): Deno.Listener {
@@ -100,7 +126,7 @@ function listen(hostname: string, port: number): Deno.Listener {
 
 function limitsOf(options: BrokerOptions): Limits {
   return {
-    maxMessageSize: options.maxMessageSize ?? 134_217_728,
+    maxMessageSize: options.maxMessageSize ?? 16 * 1024 ** 2,
     maxConnections: options.maxConnections ?? 4096,
     patience: options.handshakeTimeout ?? 10_000,
     consumerTimeout: options.consumerTimeout ?? 1_800_000,

@@ -4,12 +4,11 @@
  */
 import type { Log } from "@event-sink/lib";
 import type { Hono } from "hono";
-import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
-import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
-import { createApp, createLive, type HttpConfiguration, serveTexts } from "@event-sink/lib/http";
-import pageStyle from "./page/page.css" with { type: "text" };
-import page from "./page/page.html" with { type: "text" };
-import pageScript from "./page/page.js" with { type: "text" };
+import { createApp, createLive, type HttpConfiguration } from "@event-sink/lib/http";
+import { servePage } from "@event-sink/lib/page";
+import style from "./page/page.css" with { type: "text" };
+import html from "./page/page.html" with { type: "text" };
+import script from "./page/page.js" with { type: "text" };
 import type { Metrics } from "./metrics.ts";
 import type { Details, Statistics, StatisticsStore } from "./store.ts";
 
@@ -53,6 +52,7 @@ export function statisticsApi(
   { store, read, metrics, brokerTrouble, signal, http, log }: StatisticsApi,
 ): Hono {
   const app = createApp(http, log);
+  servePage(app, { html, style, script });
   const readDetails = cachedByCost((): LiveDetails => ({
     ...store.details(),
     broker: brokerTrouble() ?? "connected",
@@ -84,13 +84,6 @@ export function statisticsApi(
     "/api/statistics/live",
     () => live.answer(["history", samples], ["details", readDetails()]),
   );
-  serveTexts(app, {
-    "/": page,
-    "/page.css": pageStyle,
-    "/page.js": pageScript,
-    "/uplot.js": uPlotScript,
-    "/uplot.css": uPlotStyle,
-  });
   return app;
 }
 

@@ -9,12 +9,11 @@
 import {
   amqpUrlFlag,
   connectBroker,
+  createCrew,
   createPublisher,
   numberFlag,
   pause,
-  type Process,
   runTool,
-  startDeno,
   textFlag,
 } from "@event-sink/lib";
 import { resolve } from "node:path";
@@ -41,47 +40,33 @@ await runTool(import.meta, {
       default: ".data/elastic",
     }),
   },
-}, async ({ flags, signal, fail, log, print }) => {
-  await using stack = new AsyncDisposableStack();
-
-  /** Starts a task of deno.json; when it ends before we do, that is a failure. */
-  function start(
-    task: string,
-    args: string[],
-    cwd: URL,
-    env: Record<string, string> = {},
-  ): Process {
-    const process = stack.use(startDeno(["task", task, ...args], {
-      cwd,
-      env,
-      onLine(line, stream) {
-        const isNews = task === "monitor" && stream === "stdout" || / WRN /.test(line);
-        if (isNews && !/^( \[\*\]|Task |Download )/.test(line) && !signal.aborted) print(line);
-      },
-    }));
-    process.ended.then((last) => fail(new Error(`Cannot go on: ${task} has ended: ${last}`)));
-    return process;
-  }
-  async function startBroker(): Promise<string> {
-    const args = ["--amqp-port", "0", "--mongo-port", "0", "--data", resolve(flags.data)];
-    return await start("up", args, new URL("../../", here)).line("AMQP_URL=");
-  }
-  const amqpUrl = flags.amqpUrl || await startBroker();
-  const env = { AMQP_URL: amqpUrl };
+}, async (tool) => {
+  const { flags, signal, log, print } = tool;
+  await using crew = createCrew(tool, (line) => / WRN /.test(line) && print(line));
+  const start = (task: string, args: string[], onLine?: (line: string) => void) =>
+    crew.start(task, args, { cwd: here, env: { AMQP_URL: amqpUrl }, onLine });
+  const isEmbedded = flags.amqpUrl === "";
+  const data = ["--data", resolve(flags.data)];
+  const amqpUrl = isEmbedded ? (await crew.startEmbedded(data)).amqpUrl : flags.amqpUrl;
   const monitor = start(
     "monitor",
     [
       ...["--app-id", appId, "--port", `${flags.port}`, "--objective", "8", "--max", "12"],
       ...["--window", "15", "--short-window", "5", "--cooldown", "10"],
     ],
-    here,
-    env,
+    (line) => line.startsWith(" [x] ") && !signal.aborted && print(line),
   );
   const directory = resolve(flags.data, "workers");
-  start("scaler", ["--state-directory", directory, "--", "--upload-time", "2-4"], here, env);
+  start("scaler", ["--state-directory", directory, "--", "--upload-time", "2-4"]);
   const url = await monitor.line(" [*] The page is at ");
   await print(`The live page is at ${url}, the same as JSON at ${url}/api/apps/${appId}
-95 of 100 uploads are to end within 8 s of their request. To exit press CTRL+C
+95 of 100 uploads are to end within 8 s of their request${
+    isEmbedded
+      ? `. Other tools find the broker after:
+export AMQP_URL=${amqpUrl}`
+      : ""
+  }
+To exit press CTRL+C
 `);
 
   await using broker = await connectBroker({ amqpUrl, signal, log });
@@ -91,7 +76,7 @@ await runTool(import.meta, {
     signal,
   });
   async function publish() {
-    for (let cycle = 1;; cycle++) {
+    while (true) {
       for (const { rate, seconds } of load) {
         await print(` [.] ${rate} requests/s for ${seconds} s`);
         const end = Date.now() + seconds * 1000;

@@ -75,7 +75,7 @@ Deno.test("our publisher, pika's worker, our monitor", async () => {
   await using test = await setup("pikaworker");
   const file = `${test.directory}/input.json`;
   await Deno.writeTextFile(file, `[{"type":"pdf","uri":"http://a"}]`);
-  const args = ["--input_data", file, "--count", "20", "--interval", "0"];
+  const args = ["--input_data", file, "--count", "100", "--interval", "0"];
   assert.equal((await test.start("publisher", ...args).ended()).code, 0);
   const monitoring = test.start("monitor", "--port", "0");
   const [, url] = await monitoring.seen(/The page is at (\S+)/);

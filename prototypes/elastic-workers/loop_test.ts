@@ -47,7 +47,7 @@ Deno.test("monitor asks for workers as the backlog grows, serves its wish, and d
     );
   });
   await monitor.seen(
-    / \[x\] test\.monitor\S+: \d workers, not 1: 50 waiting take 0 workers for ever/,
+    / \[x\] test\.monitor\S+: \d workers, not \d: 50 waiting take 0 workers for ever/,
   );
   await eventually(async () => {
     const asked: ScaleRequest = JSON.parse(
@@ -87,6 +87,15 @@ Deno.test("monitor asks for workers as the backlog grows, serves its wish, and d
   );
   monitor.kill("SIGTERM");
   assert.equal((await monitor.ended()).code, 0);
+});
+
+Deno.test("monitor says when another one takes reports from its queue", async () => {
+  await using test = await setup("two");
+  const first = test.start("monitor", ...fast);
+  await first.seen(/Waiting for reports/);
+  const second = test.start("monitor", ...fast);
+  const warning = /2 programs take reports from 'test\.two\S+': each monitor sees only a part/;
+  for (const monitor of [first, second]) await monitor.seen(warning);
 });
 
 Deno.test("monitor refuses --min above --max", async () => {
@@ -134,6 +143,15 @@ Deno.test("scaler starts workers, stops an idle one first, lets a busy one finis
   await eventually(async () => assert.deepEqual(await alive(directory), []));
 });
 
+Deno.test("scaler says when another one takes scale requests from its queue", async () => {
+  await using test = await setup("scalers");
+  const first = test.start("scaler", "--state-directory", test.directory);
+  await first.seen(/Waiting for scale requests/);
+  const second = test.start("scaler", "--state-directory", test.directory);
+  await second.seen(/Another program takes scale requests from 'test\.scalers/);
+  assert.doesNotMatch(first.output.stderr, /Another program/);
+});
+
 Deno.test("scaler starts no million workers", async () => {
   await using test = await setup("million");
   const { directory, queues, appId } = test;
@@ -145,6 +163,21 @@ Deno.test("scaler starts no million workers", async () => {
   scaler.kill("SIGTERM");
   assert.equal((await scaler.ended()).code, 0);
   assert.deepEqual(await alive(directory), []);
+});
+
+Deno.test("scaler tries ever less often to start workers that end at once, and says so", async () => {
+  await using test = await setup("crash");
+  const { directory, queues, appId } = test;
+  const scaler = test.start("scaler", "--state-directory", directory, "--", "--no-such-flag");
+  await scaler.seen(/Waiting for scale requests/);
+  test.send(queues.scale, { app_id: appId, workers: 2 });
+  await scaler.seen(/unknown option '--no-such-flag'/);
+  await scaler.seen(
+    /2 workers of test\.crash\S+ ended soon after the start\. Trying again in [12] s/,
+  );
+  await scaler.seen(
+    /2 workers of test\.crash\S+ ended soon after the start\. Trying again in [3-9] s/,
+  );
 });
 
 Deno.test("a scaler that dies and returns finds its workers again and starts no double", async () => {
@@ -219,5 +252,33 @@ Deno.test("500 uploads: worker, scaler and monitor killed in the middle, each is
     assert.equal((await tool.ended()).code, 0);
   }
   assert.deepEqual(await alive(directory), []);
+  await test.counts(`${queues.upload}.dlq`, 0);
+});
+
+Deno.test("the broker goes away in the middle of the uploads and comes back: each is done, and nobody is taken away meanwhile", async () => {
+  await using test = await setup("outage");
+  const { directory, queues, appId, cable } = test;
+  await test.probe.channel.assertQueue(queues.upload, { durable: true });
+  const ids = Array.from({ length: 60 }, (_, number) => `upload-${number}`);
+  for (const messageId of ids) test.send(queues.upload, request, { messageId });
+  const monitor = test.start("monitor", "--port", "0", "--app-id", appId, "--max", "4", ...fast);
+  const [, url] = await monitor.seen(/The page is at (\S+)/);
+  const scaler = test.start("scaler", "--state-directory", directory, "--", "--upload-time", "0.3");
+  const state = async () => await (await fetch(`${url}/api/apps/${appId}`)).json();
+  await eventually(async () => assert.equal((await state()).workers, 4));
+  const before = await alive(directory);
+  cable.cut("down");
+  await monitor.seen(/Lost the connection/);
+  await scaler.seen(/scaler: Lost the connection/);
+  assert.equal((await state()).workers_wanted, 4); // what KEDA reads meanwhile
+  cable.plug();
+  await eventually(async () => assert.equal((await state()).workers, 4), 60_000);
+  assert.deepEqual(await alive(directory), before);
+  await eventually(async () => assert.equal((await alive(directory)).length, 1), 60_000);
+  await test.counts(queues.upload, 0);
+  for (const tool of [scaler, monitor]) {
+    tool.kill("SIGTERM");
+    assert.equal((await tool.ended()).code, 0);
+  }
   await test.counts(`${queues.upload}.dlq`, 0);
 });

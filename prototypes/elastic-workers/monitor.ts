@@ -10,6 +10,7 @@ import {
   brokerFlags,
   connectBroker,
   consume,
+  counted,
   createPublisher,
   deadLetterQueue,
   numberFlag,
@@ -23,7 +24,7 @@ import { monitorApi } from "./monitor/api.ts";
 import { createApps, TooManyApps } from "./monitor/apps.ts";
 import { queueLook } from "./monitor/look.ts";
 import {
-  declareAsItIs,
+  appIdFlag,
   parseAppId,
   reportQueueFlag,
   scaleQueueFlag,
@@ -47,7 +48,7 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
     ...brokerFlags,
     appId: textFlag("apps to watch from the start, separated by commas; others when they report", {
       value: "IDS",
-      default: "",
+      default: appIdFlag.default,
       parse: (text) => text.split(",").map(parseAppId).join(","),
     }),
     uploadQueuename: uploadQueueFlag,
@@ -88,24 +89,22 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
   }
   const { reportQueuename: reports, scaleQueuename: scales } = flags;
   const apps = createApps({ ...flags, log });
-  for (const appId of flags.appId.split(",").filter(Boolean)) apps.watch(appId);
+  for (const appId of flags.appId.split(",")) apps.watch(appId);
   let lastLook = -Infinity;
 
   async function watch() {
     await using broker = await connectBroker({ ...flags, signal, log });
-    const declare = declareAsItIs(broker.createChannel, log);
-    const declareScales = declareAsItIs(broker.createConfirmChannel, log);
     await using publisher = await createPublisher(broker, {
-      declare: () => declareScales(scales),
+      declare: (channel) => channel.assertQueue(scales, { durable: true }),
       signal,
     });
+    let shared = false;
     /** Reports that had waited for us. */
     let past = 0;
     const consumingReports = consume(broker, {
       queue: reports,
       async declare(channel) {
-        await declare(reports);
-        past = (await channel.checkQueue(reports)).messageCount;
+        past = (await channel.assertQueue(reports, { durable: true })).messageCount;
       },
       prefetch: 100,
       signal,
@@ -143,10 +142,19 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
             .catch((error) => signal.aborted || log.warn(error.message));
           if (asked.changed) {
             await print(
-              ` [x] ${appId}: ${asked.workers} workers, not ${asked.before}: ${asked.reason}`,
+              ` [x] ${appId}: ${
+                counted(asked.workers, "worker")
+              }, not ${asked.before}: ${asked.reason}`,
             );
           }
         }
+        const readers = (await inspect(reports))?.consumers ?? 0;
+        if (readers > 1 && !shared) {
+          log.warn(
+            `${readers} programs take reports from '${reports}': each monitor sees only a part, and decides wrongly. Give it a queue of its own`,
+          );
+        }
+        shared = readers > 1;
         lastLook = Date.now();
       },
     });

@@ -18,7 +18,7 @@ import {
   UsageError,
 } from "@event-sink/lib";
 import { requestMessage, requestsOf, type UploadRequest } from "./message.ts";
-import { appIdFlag, declareAsItIs, uploadQueue, uploadQueueFlag } from "./topology.ts";
+import { appIdFlag, uploadQueue, uploadQueueFlag } from "./topology.ts";
 
 await runTool(import.meta, {
   about: "Ask for uploads: send the requests of a file to the upload queue of an app.",
@@ -50,8 +50,10 @@ await runTool(import.meta, {
   const gap = flags.rate === undefined ? flags.interval * 1000 : 1000 / flags.rate;
   const queue = uploadQueue(flags.uploadQueuename, flags.appId);
   await using broker = await connectBroker({ ...flags, signal, log });
-  const declare = declareAsItIs(broker.createConfirmChannel, log);
-  await using publisher = await createPublisher(broker, { declare: () => declare(queue), signal });
+  await using publisher = await createPublisher(broker, {
+    declare: (channel) => channel.assertQueue(queue, { durable: true }),
+    signal,
+  });
   const started = performance.now();
   let sent = 0;
   for (; count === 0 || sent < count; sent++) {

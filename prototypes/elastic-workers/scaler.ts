@@ -23,7 +23,7 @@ import { dockerDriver } from "./scaler/docker.ts";
 import { kubernetesDriver } from "./scaler/kubernetes.ts";
 import { createPools, type Driver } from "./scaler/pools.ts";
 import { processDriver } from "./scaler/process.ts";
-import { declareAsItIs, reportQueueFlag, scaleQueueFlag, uploadQueueFlag } from "./topology.ts";
+import { reportQueueFlag, scaleQueueFlag, uploadQueueFlag } from "./topology.ts";
 
 const driverFlags = {
   driver: textFlag("what a worker is: process, docker or kubernetes", {
@@ -80,10 +80,15 @@ Words after -- are further arguments of every worker: scaler -- --upload-time 2-
   const driver = await createDriver(flags, args, log);
   await using pools = createPools(driver, { most: flags.most, signal, log, print });
   await using broker = await connectBroker({ ...flags, signal, log });
-  const declare = declareAsItIs(broker.createChannel, log);
   await consume(broker, {
     queue: flags.scaleQueuename,
-    declare: () => declare(flags.scaleQueuename),
+    async declare(channel) {
+      const { consumerCount } = await channel.assertQueue(flags.scaleQueuename, { durable: true });
+      if (consumerCount === 0) return;
+      log.warn(
+        `Another program takes scale requests from '${flags.scaleQueuename}': two scalers have a pool each for the same app, and hear of half the requests. Give one a queue of its own`,
+      );
+    },
     signal,
     ready: () => print(" [*] Waiting for scale requests. To exit press CTRL+C"),
   }, (message) => pools.want(scaleRequestOf(message), message.properties.timestamp));

@@ -8,7 +8,7 @@
  * All of them are reached through the default exchange, whose routing key is the queue's name.
  * @module
  */
-import { type Broker, brokerText, type Channel, type Flag, textFlag } from "@event-sink/lib";
+import { type Flag, textFlag } from "@event-sink/lib";
 
 /** An app's name is part of queues' names, files' names and URLs. */
 const appName = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/;
@@ -62,37 +62,4 @@ export function uploadQueue(name: string, appId: string): string {
  */
 export function startedQueue(reportQueue: string): string {
   return `${reportQueue}_started`;
-}
-
-/**
- * Declares durable queues, and uses one as it is that another program has declared in another way: the classical programs' upload queue is
- * not durable.
- *
- * @param open opens a channel, such as `broker.createChannel`: a refusal closes it
- * @returns what declares a queue; run it for each new channel
- */
-export function declareAsItIs(
-  open: () => Promise<Channel>,
-  log: Broker["log"],
-): (queue: string) => Promise<void> {
-  const told = new Set<string>();
-  return async (queue) => {
-    const channel = await open();
-    channel.on("error", () => {}); // assertQueue() fails with the same
-    try {
-      await channel.assertQueue(queue, { durable: true });
-    } catch (error) {
-      if ((error as { code?: number }).code !== 406) throw error;
-      if (told.has(queue)) return;
-      told.add(queue);
-      const reason = brokerText(error);
-      log.info(
-        /durable/.test(reason)
-          ? `Queue '${queue}' is used as it is: not durable, so it does not outlive the broker`
-          : `Queue '${queue}' is used as it is: ${reason}`,
-      );
-      return;
-    }
-    await channel.close();
-  };
 }

@@ -12,6 +12,7 @@ import {
   createPublisher,
   deadLetterQueue,
   numberFlag,
+  type Outgoing,
   printable,
   runTool,
   switchFlag,
@@ -20,7 +21,6 @@ import {
 import { publishedAt, reportMessage, requestOf, startedMessage } from "./message.ts";
 import {
   appIdFlag,
-  declareAsItIs,
   reportQueueFlag,
   startedQueue,
   uploadQueue,
@@ -85,17 +85,25 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
 
   const queue = uploadQueue(flags.uploadQueuename, flags.appId);
   await using broker = await connectBroker({ ...flags, signal, log });
-  const declare = declareAsItIs(broker.createChannel, log);
-  const declareReports = declareAsItIs(broker.createConfirmChannel, log);
-  // Without the signal: the upload in hand is reported after it.
+  // The upload in hand is reported after the signal, and then the publisher waits no longer: without a connection the request has gone to another
+  // worker anyway.
+  const last = new AbortController();
   await using publisher = await createPublisher(broker, {
-    declare: () => declareReports(flags.reportQueuename),
+    declare: (channel) => channel.assertQueue(flags.reportQueuename, { durable: true }),
+    signal: last.signal,
   });
+  async function report(message: Outgoing) {
+    const giveUp = () => last.abort(signal.reason);
+    const published = publisher.publish(message);
+    if (signal.aborted) giveUp();
+    else signal.addEventListener("abort", giveUp);
+    await published.finally(() => signal.removeEventListener("abort", giveUp));
+  }
   const me = { app_id: flags.appId, worker: flags.name };
 
   await consume(broker, {
     queue,
-    declare: () => declare(queue),
+    declare: (channel) => channel.assertQueue(queue, { durable: true }),
     prefetch: 1, // the next request goes to a worker that is idle
     signal,
     ready: async () => {
@@ -125,7 +133,7 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
         queue_time: seconds(Math.min(published, taken), taken),
         upload_time: seconds(taken, Date.now()),
       };
-      await publisher.publish(reportMessage({ ...times, ...me }, id, flags.reportQueuename));
+      await report(reportMessage({ ...times, ...me }, id, flags.reportQueuename));
       await print(
         ` [x] Done in ${times.upload_time} s, ${times.response_time} s after the request`,
       );
@@ -133,6 +141,7 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
       await state.write("idle");
     }
   });
+  last.abort(signal.reason);
 });
 
 /** From one time to another in milliseconds. */

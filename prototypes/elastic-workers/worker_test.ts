@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { pause } from "@event-sink/lib";
 import { eventually } from "../../lib/testing.ts";
 import { setup } from "./testing/setup.ts";
 import { parseUploadTimes } from "./worker/simulation.ts";
@@ -29,7 +30,7 @@ Deno.test("worker uses the classical programs' queue, which is not durable, and 
   await using test = await setup("classical");
   await test.probe.channel.assertQueue(test.queues.upload, { durable: false });
   const worker = await test.worker("--upload_queuename", test.queues.upload, "--upload-time=0");
-  await worker.seen(/_upload' is used as it is: not durable, so it does not outlive the broker/);
+  await worker.seen(/_upload' is used as it is: not durable/);
   test.send(test.queues.upload, { ...request, app_id: test.appId }, { persistent: false });
   const { id, report } = await test.report();
   assert(id);
@@ -103,6 +104,23 @@ Deno.test("the upload of a killed worker is done by another", async () => {
   await test.worker("--upload-time", "0", "--name", "heir");
   const { id, report } = await test.report();
   assert.deepEqual([id, report.worker], ["interrupted", "heir"]);
+});
+
+Deno.test("worker that cannot report after it was stopped, as the broker is away, ends all the same: another does the upload", async () => {
+  for (const how of ["SIGTERM", "stdin"] as const) {
+    await using test = await setup("away");
+    const worker = await test.worker("--upload-time", "1", "--until-stdin-ends");
+    test.send(test.queues.upload, request, { messageId: "left" });
+    await worker.seen(/Uploading/);
+    test.cable.cut("down");
+    if (how === "stdin") await worker.input("");
+    else worker.kill(how);
+    const ended = await Promise.race([worker.ended(), pause(8000)]);
+    assert(ended, `it lives on after ${how}`);
+    test.cable.plug();
+    await test.worker("--upload-time", "0");
+    assert.equal((await test.report()).id, "left");
+  }
 });
 
 Deno.test("worker keeps its state in a file, and stops when that is removed or standard input ends", async () => {

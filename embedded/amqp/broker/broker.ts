@@ -7,7 +7,8 @@
  */
 import { deadMessage, isCycle } from "../queue/dead_letter.ts";
 import { type Message, setBacklog } from "../message/message.ts";
-import type { DeathReason, Entry, Queue } from "../queue/queue.ts";
+import type { DeathReason, Letter } from "../queue/letters.ts";
+import type { Entry, Queue } from "../queue/queue.ts";
 import type { Store } from "../storage/store.ts";
 import { Disk } from "./disk.ts";
 import { Logins } from "./logins.ts";
@@ -44,7 +45,7 @@ export interface Client {
   finishTurn(refusal: string | undefined): void;
   /** What was short is there again. */
   unblock(): void;
-  /** A second has passed. @param now Epoch milliseconds */
+  /** Half a second has passed. @param now Epoch milliseconds */
   tick(now: number): void;
   /** Close with 320 CONNECTION_FORCED. */
   shutDown(reason: string): void;
@@ -76,6 +77,10 @@ export class Broker implements TopologyHost {
   private memory = 0;
   private position = 0;
   private dead: DeadLetter[] = [];
+  /** Queues with letters that are to be sent after the current method. */
+  private senders = new Set<Queue>();
+  /** Queues with letters that nobody took. */
+  private readonly waitingSenders = new Set<Queue>();
   /** What `afterwards()` puts off until the current method is carried out. */
   private followUps: (() => void)[] = [];
   private toFlush = new Set<Client>();
@@ -171,6 +176,16 @@ export class Broker implements TopologyHost {
     this.planTurn();
   }
 
+  storeFate(entry: Entry): void {
+    this.disk!.store.setFate(entry);
+    this.planTurn();
+  }
+
+  sendLetters(queue: Queue): void {
+    this.senders.add(queue);
+    this.planTurn();
+  }
+
   deadLetter(queue: Queue, message: Message, reason: DeathReason): void {
     this.hold(message);
     this.dead.push({ queue, message, reason });
@@ -186,21 +201,54 @@ export class Broker implements TopologyHost {
   /** What follows from a method; called after each, not within it. */
   afterMethod(): void {
     if (this.followUps.length > 0) { for (const action of this.followUps.splice(0)) action(); }
-    if (this.dead.length > 0) this.settleDead();
+    if (this.dead.length === 0 && this.senders.size === 0) return;
+    this.settleDead();
+    for (const queue of this.senders) {
+      this.senders.delete(queue);
+      this.sendLettersOf(queue, false);
+      this.settleDead();
+    }
+  }
+
+  private sendLettersOf(queue: Queue, again: boolean): void {
+    const left = queue.sendLetters((letter) => this.sendLetter(queue, letter), again);
+    if (left) this.waitingSenders.add(queue);
+    else this.waitingSenders.delete(queue);
+  }
+
+  /** Put a letter into the queues that it goes to. @returns false when one of them refused it, or there is none */
+  private sendLetter(queue: Queue, { entry, reason, taken }: Letter<Entry>): boolean {
+    const { dead, targets } = this.routeDead(queue, entry.message, reason);
+    let accepted = targets.length > 0;
+    for (const target of targets) {
+      if (taken.has(target)) continue;
+      if (target.publish(dead!)) taken.add(target);
+      else accepted = false;
+    }
+    return accepted;
+  }
+
+  /** What is published in place of a message that died, and where it goes: nowhere, where there is no exchange. */
+  private routeDead(
+    queue: Queue,
+    message: Message,
+    reason: DeathReason,
+  ): { dead?: Message; targets: readonly Queue[] } {
+    const vhost = this.vhosts.get(queue.vhost)!;
+    const exchange = vhost.exchanges.get(queue.settings.deadLetterExchange!);
+    if (!exchange) return { targets: [] };
+    const dead = deadMessage(message, queue, exchange.name, reason, this.now());
+    const targets = vhost.route(exchange, [dead.routingKey, ...dead.copies], dead);
+    if (reason === "rejected") return { dead, targets };
+    return { dead, targets: targets.filter((target) => !isCycle(dead, target)) };
   }
 
   /** Publish what has died, and what dies of that. */
   private settleDead(): void {
     for (let i = 0; i < this.dead.length; i++) {
       const { queue, message, reason } = this.dead[i]!;
-      const vhost = this.vhosts.get(queue.vhost)!;
-      const exchange = vhost.exchanges.get(queue.settings.deadLetterExchange!);
-      if (exchange) {
-        const dead = deadMessage(message, queue, exchange.name, reason, this.now());
-        for (const target of vhost.route(exchange, [dead.routingKey, ...dead.copies], dead)) {
-          if (reason === "rejected" || !isCycle(dead, target)) target.publish(dead);
-        }
-      }
+      const { dead, targets } = this.routeDead(queue, message, reason);
+      for (const target of targets) target.publish(dead!);
       this.release(message);
     }
     this.dead = [];
@@ -267,13 +315,15 @@ export class Broker implements TopologyHost {
     this.afterMethod();
   }
 
-  /** Called every second. */
+  /** Called twice a second. */
   tick(): void {
     if (this.disk?.retry()) {
       this.finish(this.connections);
       this.unblock();
     }
     this.disk?.tick();
+    for (const queue of this.waitingSenders) this.sendLettersOf(queue, true);
+    this.afterMethod();
     const now = this.now();
     for (const connection of this.connections) connection.tick(now);
   }

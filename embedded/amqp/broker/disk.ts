@@ -51,7 +51,7 @@ export class Disk {
     return this.failure !== undefined && this.attempt();
   }
 
-  /** Called every second: a file whose messages are gone gives its space back while nobody writes. */
+  /** Called twice a second: a file whose messages are gone gives its space back while nobody writes. */
   tick(): void {
     if (this.idle && this.shrinkTimer === undefined) this.shrink();
     this.idle = true;

@@ -21,7 +21,7 @@ export function checkHeadersBinding(args: Table): void {
   if (!kinds.includes(match.v)) {
     throw new ProtocolError(
       "PRECONDITION_FAILED",
-      `Invalid x-match field value <<"${match.v}">>; expected all, any, all-with-x, or any-with-x`,
+      `Invalid x-match field value ${erlang(match)}; expected all, any, all-with-x, or any-with-x`,
     );
   }
 }

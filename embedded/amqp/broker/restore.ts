@@ -54,6 +54,7 @@ function restoreMessages(store: Store, target: TopologyHost, queues: Map<number,
   let highest = 0;
   const shared = new Map<number, Message>();
   const lost: StoredEntry[] = [];
+  const fates = store.loadFates();
   for (const stored of store.load()) {
     highest = Math.max(highest, stored.position);
     const queue = queues.get(stored.queue);
@@ -63,19 +64,23 @@ function restoreMessages(store: Store, target: TopologyHost, queues: Map<number,
     }
     let message = shared.get(stored.row);
     if (!message) {
-      message = restoreMessage(stored.data, stored.properties);
+      message = restoreMessage(stored.data, stored.properties, stored.died === 1);
       adopt(message, stored.row, 0);
       if (stored.row !== stored.position) shared.set(stored.row, message);
     }
     message.entries++;
     target.hold(message);
-    queue.append({
+    const fate = fates.get(stored.position);
+    const redelivered = stored.position <= queue.delivered;
+    queue.restore({
       message,
       queue,
       position: stored.position,
       expires: stored.expires,
-      redelivered: stored.position <= queue.delivered,
-      returns: 0,
+      redelivered,
+      // What was delivered came back, if only because the broker ended.
+      returns: fate?.returns ?? (redelivered ? 1 : 0),
+      death: fate?.death,
       stored: 2,
     });
   }

@@ -56,10 +56,13 @@ function consume(channel: Channel, args: Args<"basic.consume">): void {
   if (args.arguments.has("x-credit")) {
     throw new ProtocolError("NOT_IMPLEMENTED", "x-credit");
   }
-  if (queue.inExclusiveUse || (args.exclusive && queue.consumers.length > 0)) {
+  const { type, singleActive } = queue.settings;
+  const excluded = args.exclusive &&
+    (queue.consumers.length > 0 || (singleActive && type === "classic"));
+  if (queue.consumers.inExclusiveUse || excluded) {
     throw new ProtocolError("ACCESS_REFUSED", `${queue.label} in exclusive use`);
   }
-  if (queue.settings.type === "quorum" && channel.limit > 0) {
+  if (type === "quorum" && channel.limit > 0) {
     throw new ProtocolError("NOT_IMPLEMENTED", `${queue.label} does not support global qos`);
   }
   const consumer = new ChannelConsumer(
@@ -88,8 +91,11 @@ function settle(
   else channel.apply(action, unacked);
 }
 
-function recover(channel: Channel, requeue: boolean): void {
+function checkRecover(requeue: boolean): void {
   if (!requeue) throw new ProtocolError("NOT_IMPLEMENTED", "requeue=false");
+}
+
+function recover(channel: Channel): void {
   channel.apply("requeue", channel.collect(0, true));
 }
 
@@ -129,6 +135,8 @@ export const basicHandlers: Handlers = {
       );
     }
     const entry = queue.get();
+    // What has expired behind it does not count as left.
+    queue.dropExpired();
     if (!entry) return channel.send("basic.get-empty", { clusterId: "" });
     const tag = channel.nextTag(args.noAck ? undefined : entry, undefined);
     const { connection } = channel;
@@ -137,7 +145,7 @@ export const basicHandlers: Handlers = {
       channel.id,
       tag,
       entry.redelivered,
-      outgoing(entry, true),
+      outgoing(entry),
       queue.length,
       connection.frameMax,
     );
@@ -154,10 +162,12 @@ export const basicHandlers: Handlers = {
     settle(channel, args.requeue ? "requeue" : "discard", args.deliveryTag, false);
   },
   "basic.recover"(channel, args) {
-    recover(channel, args.requeue);
+    checkRecover(args.requeue);
     channel.send("basic.recover-ok", {});
+    recover(channel);
   },
   "basic.recover-async"(channel, args) {
-    recover(channel, args.requeue);
+    checkRecover(args.requeue);
+    recover(channel);
   },
 };

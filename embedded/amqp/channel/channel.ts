@@ -34,6 +34,10 @@ export interface ChannelConnection extends Owner {
   can(capability: string): boolean;
   /** Something was written: send it at the end of the turn. */
   touched(): void;
+  /** Write a delivery, which is sent at the end of the turn. */
+  deliver(write: () => void): void;
+  /** Is told of each queue with consumers that is published to. */
+  readonly pace: { published(queue: Queue): void };
   /** Call the channel's `sendConfirms()` at the end of the turn. */
   awaitConfirms(channel: Channel): void;
   /** Memory or the disk is short: read no more from this publisher. */
@@ -50,8 +54,8 @@ export interface Unacked {
   readonly since: number;
 }
 
-/** What becomes of deliveries: acknowledged, put back to their queues, or dead-lettered. */
-export type Settlement = "ack" | "requeue" | "discard";
+/** What becomes of deliveries: acknowledged, given back by the client, dead-lettered, or put back since their channel is gone. */
+export type Settlement = "ack" | "requeue" | "discard" | "return";
 
 /** What tx.commit is to do (RabbitMQ "Transactions": publishes and acknowledgements). */
 export interface Transaction {
@@ -77,13 +81,13 @@ export class ChannelConsumer implements Consumer {
   canTake(): boolean {
     const { channel } = this;
     if (!channel.connection.writable) return false;
-    if (this.noAck) return true;
-    if (this.prefetch > 0 && this.unacked >= this.prefetch) return false;
-    return channel.limit === 0 || channel.delivered < channel.limit;
+    if (channel.limit > 0 && channel.delivered >= channel.limit) return false;
+    return this.noAck || this.prefetch === 0 || this.unacked < this.prefetch;
   }
 
   deliver(entry: Entry): void {
     const { channel, noAck } = this;
+    channel.lastServed = this.queue;
     const tag = channel.nextTag(noAck ? undefined : entry, this);
     channel.write(this.tag, tag, entry.redelivered, outgoing(entry));
     if (noAck) this.queue.settle(entry);
@@ -94,12 +98,9 @@ export class ChannelConsumer implements Consumer {
   }
 }
 
-/**
- * The message as it is delivered: a quorum queue tells how often it came back (RabbitMQ "Poison Message Handling").
- * @param always Tell it of the first delivery too, as basic.get does.
- */
-export function outgoing({ message, queue, returns }: Entry, always = false): Message {
-  if ((returns === 0 && !always) || queue.settings.type !== "quorum") return message;
+/** The message as it is delivered: a quorum queue tells how often it came back (RabbitMQ "Poison Message Handling"). */
+export function outgoing({ message, queue, returns }: Entry): Message {
+  if (returns === 0 || queue.settings.type !== "quorum") return message;
   const properties = message.properties();
   const headers: Table = new Map(properties.headers ?? []);
   headers.set("x-delivery-count", { t: "l", v: returns } as Field);
@@ -121,6 +122,8 @@ export class Channel {
   limit = 0;
   /** Unacknowledged deliveries to consumers. */
   delivered = 0;
+  /** The queue whose message was delivered last. */
+  lastServed: Queue | undefined;
   tx: Transaction | undefined;
   /** Set by confirm.select. */
   confirms: Confirms | undefined;
@@ -145,8 +148,9 @@ export class Channel {
   /** Send basic.deliver. */
   write(consumerTag: string, tag: number, redelivered: boolean, message: Message): void {
     const { output, frameMax } = this.connection;
-    writeDeliver(output, this.id, consumerTag, tag, redelivered, message, frameMax);
-    this.connection.touched();
+    this.connection.deliver(() =>
+      writeDeliver(output, this.id, consumerTag, tag, redelivered, message, frameMax)
+    );
   }
 
   /** Why to close it, if its client keeps a delivery for too long (RabbitMQ "Delivery Acknowledgement Timeout"). */
@@ -195,7 +199,7 @@ export class Channel {
 
   /** Acknowledge, requeue or dead-letter deliveries, and let the queues go on. */
   apply(action: Settlement, settled: Unacked[]): void {
-    if (action === "requeue") requeue(settled);
+    if (action === "requeue" || action === "return") requeue(settled, action === "requeue");
     else {
       for (const { entry } of settled) {
         if (action === "ack") entry.queue.settle(entry);
@@ -215,9 +219,11 @@ export class Channel {
     }
   }
 
-  /** Let all queues of this channel's consumers deliver. */
+  /** Let all queues of this channel's consumers deliver, each in its turn, since they share the channel's limit. */
   drain(): void {
-    for (const { queue } of this.consumers.values()) queue.drain();
+    const queues = [...new Set([...this.consumers.values()].map(({ queue }) => queue))];
+    const first = this.lastServed ? queues.indexOf(this.lastServed) + 1 : 0;
+    for (let i = 0; i < queues.length; i++) queues[(first + i) % queues.length]!.drain();
   }
 
   /** The queue of a consumer is gone: the client is told after the current method, whose answer comes first. */
@@ -275,18 +281,28 @@ export class Channel {
     this.delivered = 0;
     const queues = new Set(consumers.map(({ queue }) => queue));
     for (const consumer of consumers) consumer.queue.removeConsumer(consumer);
-    this.apply("requeue", returned);
+    this.apply("return", returned);
     for (const queue of queues) queue.drain();
   }
 }
 
-/** Put deliveries back to their queues, to each of them all at once. */
-function requeue(deliveries: Unacked[]): void {
-  const byQueue = new Map<Queue, Entry[]>();
-  for (const { entry } of deliveries) {
-    const entries = byQueue.get(entry.queue);
-    if (entries) entries.push(entry);
-    else byQueue.set(entry.queue, [entry]);
+/**
+ * Put deliveries back to their queues.
+ * @param refused What the client gives back is put back for each consumer by itself, as RabbitMQ does, so that the first is
+ * delivered again before the second is there; what a channel leaves behind, all at once.
+ */
+function requeue(deliveries: Unacked[], refused: boolean): void {
+  const grouped = new Map<string, Unacked[]>();
+  for (const delivery of deliveries) {
+    const { entry: { queue }, consumer } = delivery;
+    const key = `${queue.name}\0${queue.id}\0${refused && consumer?.tag || ""}`;
+    const group = grouped.get(key);
+    if (group) group.push(delivery);
+    else grouped.set(key, [delivery]);
   }
-  for (const [queue, entries] of byQueue) queue.requeue(entries);
+  const keys = [...grouped.keys()];
+  for (const key of refused ? keys.sort() : keys) {
+    const group = grouped.get(key)!;
+    group[0]!.entry.queue.requeue(group.map(({ entry }) => entry), refused);
+  }
 }

@@ -18,7 +18,7 @@ function declareExchange(channel: Channel, args: Args<"exchange.declare">): void
     return void findExchange(channel, name);
   }
   if (!exchangeTypes.includes(args.type as ExchangeType)) {
-    throw new ProtocolError("COMMAND_INVALID", `unknown exchange type '${args.type}'`);
+    throw new ProtocolError("PRECONDITION_FAILED", `unknown exchange type '${args.type}'`);
   }
   refuseDefault(name);
   const existing = vhost.exchanges.get(name);

@@ -97,19 +97,20 @@ export function publishTo(
 ): void {
   let accepted = true;
   let routed = false;
-  let durable = false;
+  let stored = false;
   for (const queue of queues) {
     if (queue.deleted) continue; // Gone between publish and tx.commit.
     routed = true;
-    durable ||= queue.durable;
+    stored ||= queue.stores(message);
     if (!queue.publish(message)) accepted = false;
+    if (queue.consumers.length > 0) channel.connection.pace.published(queue);
   }
   if (!routed && mandatory) {
     writeReturn(channel.connection.output, channel.id, message, channel.connection.frameMax);
     channel.connection.touched();
   }
   if (channel.confirms) {
-    if (durable && message.persistent) channel.broker.commitSoon();
+    if (stored) channel.broker.commitSoon();
     channel.awaitConfirm(accepted);
   }
 }

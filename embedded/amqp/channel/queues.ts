@@ -103,6 +103,16 @@ function declareReplyQueue(channel: Channel, args: Args<"queue.declare">): void 
   channel.send("queue.declare-ok", { queue: name, messageCount: 0, consumerCount: 1 });
 }
 
+/** RabbitMQ does not delete a quorum queue on a condition. @throws ProtocolError 540 */
+function refuseConditions(queue: Queue, { ifUnused, ifEmpty }: Args<"queue.delete">): void {
+  const flag = ifUnused ? "if-unused" : ifEmpty ? "if-empty" : undefined;
+  if (flag === undefined) return;
+  throw new ProtocolError(
+    "NOT_IMPLEMENTED",
+    `cannot delete ${queue.label}. queue.delete operations with ${flag} flag set are not supported by quorum queues`,
+  );
+}
+
 /** @returns how many messages were ready in it; 0 when there is no such queue, which is no error */
 function deleteQueue(channel: Channel, args: Args<"queue.delete">): number {
   const name = clean(expandName(channel, args.queue));
@@ -111,6 +121,7 @@ function deleteQueue(channel: Channel, args: Args<"queue.delete">): number {
     return 0;
   }
   const queue = findQueue(channel, name);
+  if (queue.settings.type === "quorum") refuseConditions(queue, args);
   queue.dropExpired();
   if (args.ifUnused && queue.consumers.length > 0) {
     throw new ProtocolError("PRECONDITION_FAILED", `${queue.label} in use`);

@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import { bytes, collect, type Message, publishAll, setup, texts, until } from "./harness.ts";
+import {
+  bytes,
+  collect,
+  type Message,
+  publishAll,
+  setup,
+  texts,
+  until,
+  within,
+} from "./harness.ts";
+import { Wire } from "./wire.ts";
 
 Deno.test("prefetch bounds what each consumer has in hand", async () => {
   await using s = await setup();
@@ -212,4 +223,18 @@ Deno.test("direct replies wait for a requester that is slow to read", async () =
   await server.waitForConfirms();
   stream.resume();
   await until(() => answers.messages.length === 200, "20 MB of replies");
+});
+
+Deno.test("a client that does not take its deliveries is read from all the same", async () => {
+  await using s = await setup();
+  const queue = s.name();
+  const channel = await s.confirmChannel();
+  await channel.assertQueue(queue);
+  await publishAll(channel, "", queue, Array(300).fill("x".repeat(100_000)));
+  await using wire = await Wire.open(s.url);
+  await wire.consume(queue, { nowait: true });
+  await until(async () => await s.count(queue) < 300); // 30 MB come its way
+  // As those do whose consumers acknowledge before they go on to read.
+  const heartbeats = Buffer.concat(Array(8192).fill(Buffer.of(8, 0, 0, 0, 0, 0, 0, 0xce)));
+  for (let i = 0; i < 200; i++) await within(wire.bytes(heartbeats), "13 MB written");
 });

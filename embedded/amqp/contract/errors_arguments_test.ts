@@ -125,6 +125,24 @@ testChannelErrors({
         `PRECONDITION_FAILED - Invalid x-match field value <<"some">>; expected all, any, all-with-x, or any-with-x`,
     },
   ],
+  "a headers binding with an empty x-match": [
+    async (c, n) => {
+      await c.assertQueue(n);
+      await c.bindQueue(n, "amq.headers", "", { "x-match": "" });
+    },
+    {
+      code: 406,
+      text:
+        `PRECONDITION_FAILED - Invalid x-match field value <<>>; expected all, any, all-with-x, or any-with-x`,
+    },
+  ],
+  "an exclusive consumer of a queue with a single active one": [
+    async (c, n) => {
+      await c.assertQueue(n, { arguments: { "x-single-active-consumer": true } });
+      await c.consume(n, () => {}, { exclusive: true });
+    },
+    { code: 403, text: "ACCESS_REFUSED - queue 'N' in vhost '/' in exclusive use" },
+  ],
   "an alternate exchange that is no string": [
     (c, n) => c.assertExchange(n, "direct", { arguments: { "alternate-exchange": 5 } }),
     {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { testChannelErrors, testConnectionErrors } from "./errors.ts";
-import { bytes, setup } from "./harness.ts";
+import { bytes, type Channel, publishAll, setup } from "./harness.ts";
 
 testChannelErrors({
   "passive declare of a missing queue": [
@@ -146,9 +146,27 @@ testChannelErrors({
 });
 
 testConnectionErrors({
-  "an unknown exchange type": [
-    (c, n) => c.assertExchange(n, "x-unknown"),
-    { code: 503, text: "COMMAND_INVALID - unknown exchange type 'x-unknown'" },
+  "a quorum queue to be deleted if it is unused": [
+    async (c, n) => {
+      await c.assertQueue(n, { arguments: { "x-queue-type": "quorum" } });
+      await c.deleteQueue(n, { ifUnused: true });
+    },
+    {
+      code: 540,
+      text:
+        "NOT_IMPLEMENTED - cannot delete queue 'N' in vhost '/'. queue.delete operations with if-unused flag set are not supported by quorum queues",
+    },
+  ],
+  "a quorum queue to be deleted if it is empty": [
+    async (c, n) => {
+      await c.assertQueue(n, { arguments: { "x-queue-type": "quorum" } });
+      await c.deleteQueue(n, { ifEmpty: true });
+    },
+    {
+      code: 540,
+      text:
+        "NOT_IMPLEMENTED - cannot delete queue 'N' in vhost '/'. queue.delete operations with if-empty flag set are not supported by quorum queues",
+    },
   ],
   "a consumer tag used twice": [
     async (c, n) => {
@@ -171,4 +189,33 @@ Deno.test("other channels live on when one is closed by an error", async () => {
   const queue = s.name();
   await good.assertQueue(queue);
   assert.equal((await good.checkQueue(queue)).messageCount, 0);
+});
+
+Deno.test("an unknown exchange type closes the channel, before RabbitMQ 4 the connection", async () => {
+  await using s = await setup();
+  // Of a word that RabbitMQ's own code does not know it says `invalid`.
+  const declare = (channel: Channel) => channel.assertExchange(s.name(), "x-unknown");
+  const [code, name, close] = await s.isVersion4()
+    ? [406, "PRECONDITION_FAILED", await s.closeOfChannel(declare)]
+    : [503, "COMMAND_INVALID", await s.closeOfConnection(declare)];
+  assert.deepEqual(close, { code, text: `${name} - unknown exchange type 'x-unknown'` });
+});
+
+Deno.test("a body above 16 MiB is refused, before RabbitMQ 4 above 128", async () => {
+  await using s = await setup();
+  if (!await s.isVersion4()) return;
+  const most = 16 * 1024 * 1024;
+  const queue = s.name();
+  const channel = await s.confirmChannel();
+  await channel.assertQueue(queue);
+  await publishAll(channel, "", queue, ["x".repeat(most)]);
+  assert.deepEqual(
+    await s.closeOfChannel((c) => c.sendToQueue(queue, bytes("x".repeat(most + 1)))),
+    {
+      code: 406,
+      text: `PRECONDITION_FAILED - message size ${
+        most + 1
+      } is larger than configured max size ${most}`,
+    },
+  );
 });

@@ -5,24 +5,29 @@ import { closeOf, Wire } from "./wire.ts";
 
 const failureClose = { "authentication_failure_close": true };
 
-Deno.test("a wrong protocol header is answered with the right one", async () => {
+Deno.test("a wrong protocol header is answered with the one to use: AMQP 1.0's, before RabbitMQ 4 AMQP 0-9-1's", async () => {
   await using s = await setup();
-  await using wire = await Wire.connect(s.url);
-  await wire.bytes(Buffer.from("HTTP/1.1", "latin1"));
-  assert.equal(await wire.read(), undefined);
-  assert.equal(wire.rest.toString("latin1"), "AMQP\0\0\x09\x01");
+  const right = await s.isVersion4() ? "AMQP\x03\x01\0\0" : "AMQP\0\0\x09\x01";
+  for (const wrong of ["HTTP/1.1", "AMQP\0\0\x08\0", "AMQP\x02\x01\0\0"]) {
+    await using wire = await Wire.connect(s.url);
+    await wire.bytes(Buffer.from(wrong, "latin1"));
+    assert.equal(await wire.read(), undefined);
+    assert.equal(wire.rest.toString("latin1"), right, wrong);
+  }
 });
 
-Deno.test("start announces RabbitMQ 3.10 and its capabilities", async () => {
+Deno.test("start announces RabbitMQ and its capabilities", async () => {
   await using s = await setup();
   await using wire = await Wire.connect(s.url);
   await wire.bytes(Buffer.from("AMQP\0\0\x09\x01", "latin1"));
   const start = await wire.expect("connection.start");
   assert.deepEqual([start.versionMajor, start.versionMinor], [0, 9]);
-  assert.deepEqual(start.mechanisms.split(" ").sort(), ["AMQPLAIN", "PLAIN"]);
+  // RabbitMQ 4 also lets in whoever says nothing (ANONYMOUS), unless that is turned off.
+  const mechanisms = start.mechanisms.split(" ").filter((name) => name !== "ANONYMOUS");
+  assert.deepEqual(mechanisms.sort(), ["AMQPLAIN", "PLAIN"]);
   assert.equal(start.locales, "en_US");
   assert.equal(start.serverProperties.get("product")?.v, "RabbitMQ");
-  assert.equal(start.serverProperties.get("version")?.v, "3.10.8");
+  assert.match(String(start.serverProperties.get("version")?.v), /^(3\.10|4\.0)\.\d+$/);
   const capabilities = start.serverProperties.get("capabilities")!;
   assert.ok(capabilities.t === "F");
   assert.deepEqual([...capabilities.v.keys()].sort(), [
@@ -123,3 +128,44 @@ Deno.test("the connection lives while heartbeats come, and is dropped without th
   }
   assert.ok(beats > 0 && beats < 20, `${beats} heartbeats`);
 });
+
+Deno.test("heartbeats come at half the interval", async () => {
+  await using s = await setup();
+  await using wire = await Wire.login(s.url);
+  await wire.expect("connection.tune");
+  await wire.send(0, "connection.tune-ok", { channelMax: 10, frameMax: 131072, heartbeat: 1 });
+  const virtualHost = virtualHostOf(s.url);
+  await wire.send(0, "connection.open", { virtualHost, capabilities: "", insist: false });
+  await wire.expect("connection.open-ok");
+  const started = performance.now();
+  for (let beats = 0; beats < 6; beats++) {
+    await wire.frame(8, 0, Buffer.alloc(0));
+    assert.equal((await wire.read())!.type, 8);
+  }
+  const took = performance.now() - started;
+  assert.ok(took > 2000 && took < 4500, `${took} ms for six heartbeats`);
+});
+
+Deno.test("who is refused and stays is hung up on within seconds", async () => {
+  await using s = await setup();
+  await using wire = await Wire.login(s.url, failureClose, "\0guest\0wrong");
+  await wire.expect("connection.close");
+  const started = performance.now();
+  assert.equal(await wire.read(), undefined);
+  const took = performance.now() - started;
+  assert.ok(took < 4000, `${took} ms`);
+});
+
+Deno.test("the server listens on ::1, too, where there is IPv6", async () => {
+  await using s = await setup();
+  const url = new URL(s.url);
+  if (!["127.0.0.1", "localhost"].includes(url.hostname) || !hasIpv6()) return;
+  url.hostname = "[::1]";
+  await using wire = await Wire.open(url.href);
+  await wire.send(1, "channel.close", { replyCode: 0, replyText: "", classId: 0, methodId: 0 });
+  await wire.expect("channel.close-ok");
+});
+
+function hasIpv6(): boolean {
+  return Deno.networkInterfaces().some(({ address }) => address === "::1");
+}

@@ -1,6 +1,6 @@
 /**
  * What the contract tests share. They run against `AMQP_URL` when it is set, else against a broker of their own; every
- * assertion holds on RabbitMQ 3.10 and on ours.
+ * assertion holds on RabbitMQ 4.0 and on ours, and, unless the test says otherwise, on RabbitMQ 3.10.
  * @module
  */
 import { Buffer } from "node:buffer";
@@ -57,6 +57,14 @@ function closeOf(error: unknown, url: string): Close {
   return { code: code ?? Number(found?.[1]), text };
 }
 
+/** Whether a server announces RabbitMQ 4 or later. */
+export function isVersion4(model: Connection): boolean {
+  const { connection } = model as unknown as {
+    connection: { serverProperties: { version: string } };
+  };
+  return parseInt(connection.serverProperties.version) >= 4;
+}
+
 /** A fixture: connections and unique names, cleaned up at the end. */
 export interface Setup extends AsyncDisposable {
   readonly url: string;
@@ -72,6 +80,8 @@ export interface Setup extends AsyncDisposable {
   closeOfConnection(action: (channel: Channel) => unknown): Promise<Close>;
   /** How many messages are ready. */
   count(queue: string): Promise<number>;
+  /** Whether the server announces RabbitMQ 4 or later, as ours does: what tests ask where RabbitMQ 3.10 did otherwise. */
+  isVersion4(): Promise<boolean>;
 }
 
 /** Start a fixture. */
@@ -124,6 +134,7 @@ export async function setup(): Promise<Setup> {
       counter ??= await channel();
       return (await counter.checkQueue(queue)).messageCount;
     },
+    isVersion4: async () => isVersion4(await connect()),
     async [Symbol.asyncDispose]() {
       for (const connection of connections) await connection.close().catch(() => {});
       if (given !== undefined && names.length > 0) {

@@ -210,6 +210,7 @@ Deno.test("a rejected message is dead-lettered with its story", async () => {
   await channel.bindQueue(dead, x, "dead");
   await channel.assertQueue(queue, { deadLetterExchange: x, deadLetterRoutingKey: "dead" });
   await channel.bindQueue(queue, "amq.direct", queue);
+  const version4 = await s.isVersion4();
   const before = Math.floor(Date.now() / 1000);
   await publishAll(channel, "amq.direct", queue, ["x"], { headers: { h: 1 }, expiration: "60000" });
   for (let round = 1; round <= 2; round++) {
@@ -229,16 +230,23 @@ Deno.test("a rejected message is dead-lettered with its story", async () => {
       "x-first-death-exchange": "amq.direct",
       "x-first-death-queue": queue,
       "x-first-death-reason": "rejected",
+      ...(version4 && {
+        "x-last-death-exchange": "amq.direct",
+        "x-last-death-queue": queue,
+        "x-last-death-reason": "rejected",
+      }),
     });
     assert.equal(deaths!.length, 1);
+    // RabbitMQ 4 counts for nothing what a client wrote into the header, as here what was published again.
+    const counted = version4 ? 1 : round;
     const { time, ...death } = deaths![0] as unknown as Record<string, unknown>;
     assert.deepEqual(death, {
-      count: round,
+      count: counted,
       exchange: "amq.direct",
       queue,
       reason: "rejected",
       "routing-keys": [queue],
-      "original-expiration": "60000",
+      ...(counted === round && { "original-expiration": "60000" }),
     });
     const seconds = (time as { value: number }).value;
     assert.ok(seconds >= before && seconds <= before + 60, String(seconds));

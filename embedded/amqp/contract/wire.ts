@@ -25,7 +25,11 @@ export class Wire implements AsyncDisposable {
   /** Connect to the server of `url` and send nothing yet. */
   static async connect(url: string): Promise<Wire> {
     const { hostname, port } = new URL(url);
-    const conn = await Deno.connect({ hostname, port: Number(port || 5672) });
+    // An IPv6 address stands in brackets in a URL.
+    const conn = await Deno.connect({
+      hostname: hostname.replace(/^\[(.*)\]$/, "$1"),
+      port: Number(port || 5672),
+    });
     conn.setNoDelay();
     return new Wire(conn);
   }
@@ -100,6 +104,21 @@ export class Wire implements AsyncDisposable {
     });
     await this.header(channel, body.length, 60, persistent);
     if (body.length > 0) await this.frame(3, channel, Buffer.from(body, "latin1"));
+  }
+
+  /** Subscribe on channel 1; answered unless `nowait`. */
+  async consume(queue: string, { noAck = false, nowait = false } = {}): Promise<void> {
+    await this.send(1, "basic.consume", {
+      ticket: 0,
+      queue,
+      consumerTag: nowait ? queue : "",
+      noLocal: false,
+      noAck,
+      exclusive: false,
+      nowait,
+      arguments: new Map(),
+    });
+    if (!nowait) await this.expect("basic.consume-ok");
   }
 
   /** Send a content header without properties, or with delivery-mode 2. */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { setup, until } from "./harness.ts";
+import { publishAll, setup, until } from "./harness.ts";
 import { closeOf, Wire } from "./wire.ts";
 
 type Case = [act: (wire: Wire) => Promise<void>, code: number, text: string, method: string];
@@ -322,4 +322,34 @@ Deno.test("queue.delete is answered before its consumers are told", async () => 
   });
   await wire.expect("queue.delete-ok");
   assert.deepEqual(await wire.expect("basic.cancel"), { consumerTag: "c", nowait: true });
+});
+
+Deno.test("basic.recover is answered before the redeliveries", async () => {
+  await using s = await setup();
+  const queue = s.name();
+  const channel = await s.confirmChannel();
+  await channel.assertQueue(queue);
+  await publishAll(channel, "", queue, ["x"]);
+  await using wire = await Wire.open(s.url);
+  await wire.consume(queue);
+  await wire.expect("basic.deliver");
+  await wire.read();
+  await wire.read();
+  await wire.send(1, "basic.recover", { requeue: true });
+  await wire.expect("basic.recover-ok");
+  assert.equal((await wire.expect("basic.deliver")).redelivered, true);
+});
+
+Deno.test("a rejected message's nack has the requeue bit", async () => {
+  await using s = await setup();
+  const queue = s.name();
+  await (await s.channel()).assertQueue(queue, {
+    maxLength: 0,
+    arguments: { "x-overflow": "reject-publish" },
+  });
+  await using wire = await Wire.open(s.url);
+  await wire.send(1, "confirm.select", { nowait: false });
+  await wire.expect("confirm.select-ok");
+  await wire.publish("", queue, "x");
+  assert.equal((await wire.expect("basic.nack")).requeue, true);
 });

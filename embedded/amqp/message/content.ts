@@ -56,10 +56,7 @@ export class Content {
     this.bodySize = reader.longlong();
     const start = reader.pos;
     this.propertiesSize = reader.end - start;
-    this.scan = scanProperties(reader);
-    if (reader.pos !== reader.end) {
-      throw new ProtocolError("SYNTAX_ERROR", "properties longer than their flags say");
-    }
+    this.scan = scanWhole(reader);
     if (this.bodySize > maxSize) {
       throw new ProtocolError(
         "PRECONDITION_FAILED",
@@ -126,6 +123,18 @@ export class Content {
     if (!headers?.has("BCC")) return this.make(properties.expiration, copies);
     headers.delete("BCC");
     return message.derive(this.exchange, [this.routingKey, ...copies], properties);
+  }
+}
+
+/** Check properties that end with the reader. @throws ProtocolError 541, as RabbitMQ, which does not say why */
+function scanWhole(reader: Reader): ReturnType<typeof scanProperties> {
+  try {
+    const scan = scanProperties(reader);
+    if (reader.pos === reader.end) return scan;
+    throw new ProtocolError("SYNTAX_ERROR", "properties longer than their flags say");
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new ProtocolError("INTERNAL_ERROR", `malformed properties: ${error.explanation}`);
   }
 }
 

@@ -136,7 +136,7 @@ export function writeConfirm(
   ack: boolean,
 ): void {
   if (ack) writeMethod(out, channel, "basic.ack", { deliveryTag, multiple });
-  else writeMethod(out, channel, "basic.nack", { deliveryTag, multiple, requeue: false });
+  else writeMethod(out, channel, "basic.nack", { deliveryTag, multiple, requeue: true });
 }
 
 /** Write a heartbeat frame (spec 4.2.7). */

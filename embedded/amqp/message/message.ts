@@ -97,6 +97,8 @@ export class Message {
     readonly ttl: number,
     /** Further routing keys of the CC and BCC headers. */
     readonly copies: readonly string[],
+    /** It was dead-lettered: its x-death header is the broker's, not a client's. */
+    readonly died = false,
   ) {}
 
   /** Bytes in memory and on disk. */
@@ -119,7 +121,12 @@ export class Message {
   }
 
   /** A new message with this body, published anew with other properties, by the broker itself. */
-  derive(exchange: string, keys: readonly string[], properties: Properties): Message {
+  derive(
+    exchange: string,
+    keys: readonly string[],
+    properties: Properties,
+    died = this.died,
+  ): Message {
     const encoded = encodeProperties(properties);
     const routeSize = exchange.length + keys[0]!.length + 2;
     const run = allocate(routeSize + encoded.length + this.bodySize);
@@ -143,6 +150,7 @@ export class Message {
       this.priority,
       properties.expiration === undefined ? -1 : Number(properties.expiration),
       keys.slice(1),
+      died,
     );
   }
 }
@@ -166,8 +174,9 @@ let lastRoute = { exchange: "", routingKey: "" };
 /**
  * A message from the bytes that were stored of it, which are copied.
  * @param propertiesSize How many of them are the encoded properties.
+ * @param died Whether it was dead-lettered.
  */
-export function restoreMessage(data: Uint8Array, propertiesSize: number): Message {
+export function restoreMessage(data: Uint8Array, propertiesSize: number, died: boolean): Message {
   const run = allocate(data.length);
   run.buf.set(data, run.at);
   restoring.buf = run.buf;
@@ -188,9 +197,10 @@ export function restoreMessage(data: Uint8Array, propertiesSize: number): Messag
     data.length - routeSize - propertiesSize,
     lastRoute.exchange,
     lastRoute.routingKey,
-    true,
+    scan.persistent,
     scan.priority,
     scan.expiration === undefined ? -1 : Number(scan.expiration),
     [],
+    died,
   );
 }

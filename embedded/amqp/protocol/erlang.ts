@@ -10,7 +10,7 @@ export function erlang(field: Field): string {
   switch (field.t) {
     case "S":
     case "x":
-      return `<<"${field.v}">>`;
+      return field.v === "" ? "<<>>" : `<<"${field.v}">>`;
     case "F":
       return "[]";
     case "V":

@@ -33,10 +33,19 @@ export class ProtocolError extends Error {
   readonly code: number;
   readonly hard: boolean;
 
-  constructor(readonly reply: ReplyName, explanation: string) {
+  constructor(readonly reply: ReplyName, readonly explanation: string) {
     super(`${reply} - ${explanation}`);
     this.name = "ProtocolError";
     this.code = replies[reply].code;
     this.hard = replies[reply].hard;
   }
+  /** The reply text as it is sent: a short string holds 255 octets, and RabbitMQ cuts the same way. */
+  get replyText(): string {
+    return this.message.length > 255 ? this.message.slice(0, 252) + "..." : this.message;
+  }
+}
+
+/** What to answer to a method that is not known. @param id `class * 65536 + method` */
+export function unknownMethod(id: number): ProtocolError {
+  return new ProtocolError("COMMAND_INVALID", `unknown method ${id}`);
 }

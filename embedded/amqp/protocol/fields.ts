@@ -47,6 +47,11 @@ export const typeNames: Record<Field["t"], string> = {
 /** Tables nested deeper are refused, so that no client can exhaust the stack. */
 const maxDepth = 100;
 
+/** What to throw for a type tag that RabbitMQ does not know. */
+export function unknownType(tag: string): ProtocolError {
+  return new ProtocolError("SYNTAX_ERROR", `unknown field type ${JSON.stringify(tag)}`);
+}
+
 /** A field that its frame does not hold to the end. */
 export class Truncated extends ProtocolError {
   constructor() {
@@ -138,7 +143,8 @@ export class Reader {
     return items;
   }
 
-  private enter(): number {
+  /** Begin a table or an array. @returns where it ends */
+  enter(): number {
     if (++this.depth > maxDepth) {
       throw new ProtocolError("SYNTAX_ERROR", `table nested deeper than ${maxDepth}`);
     }
@@ -147,7 +153,8 @@ export class Reader {
     return this.pos + length;
   }
 
-  private leave(end: number): void {
+  /** End a table or an array, which must be read to its end. */
+  leave(end: number): void {
     if (this.pos !== end) throw new Truncated();
     this.depth--;
   }
@@ -178,9 +185,9 @@ export class Reader {
       case "T":
         return { t: "T", v: exact(this.buf.readBigUInt64BE(this.take(8))) };
       case "f":
-        return { t: "f", v: this.buf.readFloatBE(this.take(4)) };
+        return { t: "f", v: finite(this.buf.readFloatBE(this.take(4))) };
       case "d":
-        return { t: "d", v: this.buf.readDoubleBE(this.take(8)) };
+        return { t: "d", v: finite(this.buf.readDoubleBE(this.take(8))) };
       case "D":
         return { t: "D", v: [this.octet(), this.long()] };
       case "F":
@@ -190,9 +197,15 @@ export class Reader {
       case "V":
         return { t: "V", v: null };
       default:
-        throw new ProtocolError("SYNTAX_ERROR", `unknown field type ${JSON.stringify(tag)}`);
+        throw unknownType(tag);
     }
   }
+}
+
+/** Check a floating-point value: Erlang knows no NaN and no infinity. @throws ProtocolError 502 */
+export function finite(value: number): number {
+  if (Number.isFinite(value)) return value;
+  throw new ProtocolError("SYNTAX_ERROR", `${value} is no number`);
 }
 
 function exact(value: bigint): number | bigint {

@@ -56,6 +56,11 @@ export class FrameReader {
     this.payload = new Reader(this.buf);
   }
 
+  /** The last read brought much, so that the next one will hardly have to wait. */
+  get busy(): boolean {
+    return this.lastRead >= busyRead;
+  }
+
   /** Wait for more bytes. @returns false at the end of the connection */
   async fill(): Promise<boolean> {
     this.makeRoom();
@@ -72,8 +77,7 @@ export class FrameReader {
     if (start > 0) buf.copyWithin(0, start, end);
     this.start = 0;
     this.end = end - start;
-    const busy = this.lastRead >= busyRead && buf.length < busySize;
-    if (this.end < buf.length && !busy) return;
+    if (this.end < buf.length && !(this.busy && buf.length < busySize)) return;
     const grown = Buffer.allocUnsafeSlow(buf.length * 4);
     buf.copy(grown, 0, 0, this.end);
     this.buf = this.payload.buf = grown;

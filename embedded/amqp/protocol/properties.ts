@@ -15,6 +15,7 @@ import {
   writeUint,
 } from "./fields.ts";
 import { ProtocolError } from "./errors.ts";
+import { skipTable } from "./skip_table.ts";
 
 /** The properties; absent ones are undefined. Strings are binary strings. */
 export interface Properties {
@@ -64,9 +65,6 @@ export interface Scan {
   copies: boolean;
 }
 
-/** The message header carriers, as they stand in a table: length octet and name. */
-const carbon = [[2, 0x43, 0x43], [3, 0x42, 0x43, 0x43]];
-
 /** Find what `Scan` names in encoded properties, checking that all of them are well-formed. */
 export function scanProperties(reader: Reader): Scan {
   const scan: Scan = {
@@ -100,19 +98,19 @@ function skipShortstr(reader: Reader): void {
   reader.take(reader.octet());
 }
 
-/** Whether the table at the cursor may name CC or BCC; only then it is decoded later. */
+/** Check the table at the cursor. @returns whether it names CC or BCC; only then it is decoded later */
 function checkHeaders(reader: Reader): boolean {
-  const length = reader.long();
-  const start = reader.take(length);
   const { buf } = reader;
-  for (const pattern of carbon) {
-    search: for (let at = start; at + pattern.length <= start + length; at++) {
-      for (let i = 0; i < pattern.length; i++) if (buf[at + i] !== pattern[i]) continue search;
-      return true;
-    }
-  }
-  return false;
+  let found = false;
+  skipTable(reader, (start, length) => {
+    if (length !== 2 && length !== 3) return;
+    const name = length === 3 && buf[start] === B ? start + 1 : length === 2 ? start : -1;
+    if (name >= 0 && buf[name] === C && buf[name + 1] === C) found = true;
+  });
+  return found;
 }
+
+const B = 0x42, C = 0x43;
 
 /** Decode properties that start at the reader's position. */
 export function decodeProperties(reader: Reader): Properties {

@@ -5,9 +5,13 @@
 import type { Field, Table } from "../protocol/fields.ts";
 import type { Message } from "../message/message.ts";
 import { headerKeys } from "../protocol/properties.ts";
-import type { DeathReason, Queue } from "./queue.ts";
+import type { DeathReason } from "./letters.ts";
+import type { Queue } from "./queue.ts";
 
-/** The message to publish to `exchange` in place of one that died in `queue`, with its x-death header brought up to date. */
+/**
+ * The message to publish to `exchange` in place of one that died in `queue`, with its x-death header brought up to date. What a
+ * client wrote into such headers counts for nothing, as from RabbitMQ 4.0 on.
+ */
 export function deadMessage(
   message: Message,
   queue: Queue,
@@ -17,33 +21,30 @@ export function deadMessage(
 ): Message {
   const properties = message.properties();
   const headers: Table = new Map(properties.headers ?? []);
+  const previous = message.died ? headers.get("x-death") : undefined;
+  const keys = [message.routingKey, ...(message.died ? message.copies : headerKeys(headers, "CC"))];
+  const { expiration } = properties;
   const death: Table = new Map<string, Field>([
+    ...(expiration === undefined ? [] : [["original-expiration", text(expiration)] as const]),
+    ["count", { t: "l", v: 1 }],
     ["reason", text(reason)],
     ["queue", text(queue.name)],
     ["time", { t: "T", v: Math.floor(now / 1000) }],
     ["exchange", text(message.exchange)],
-    ["routing-keys", {
-      t: "A",
-      v: [message.routingKey, ...headerKeys(headers, "CC")].map(text),
-    }],
+    ["routing-keys", { t: "A", v: keys.map(text) }],
   ]);
-  if (properties.expiration !== undefined) {
-    death.set("original-expiration", text(properties.expiration));
-  }
-  const previous = headers.get("x-death");
-  if (previous === undefined) {
-    headers.set("x-first-death-reason", text(reason));
-    headers.set("x-first-death-queue", text(queue.name));
-    headers.set("x-first-death-exchange", text(message.exchange));
+  for (const which of previous === undefined ? ["first", "last"] : ["last"]) {
+    headers.set(`x-${which}-death-reason`, text(reason));
+    headers.set(`x-${which}-death-queue`, text(queue.name));
+    headers.set(`x-${which}-death-exchange`, text(message.exchange));
   }
   headers.set("x-death", { t: "A", v: withDeath(previous, death) });
   const key = queue.settings.deadLetterKey;
-  // A key of the queue's own replaces all keys, those of CC too.
-  if (key !== undefined) headers.delete("CC");
   return message.derive(
     exchange,
     key === undefined ? [message.routingKey, ...message.copies] : [key],
     { ...properties, headers: sorted(headers), expiration: undefined },
+    true,
   );
 }
 
@@ -63,12 +64,10 @@ function withDeath(previous: Field | undefined, death: Table): Field[] {
     field.t === "F" && value(field.v, "queue") === value(death, "queue") &&
     value(field.v, "reason") === value(death, "reason")
   );
-  if (at < 0) {
-    return [{ t: "F", v: new Map([["count", { t: "l", v: 1 } as Field], ...death]) }, ...deaths];
-  }
+  if (at < 0) return [{ t: "F", v: death }, ...deaths];
   const same = new Map((deaths[at] as Field & { t: "F" }).v);
-  same.set("count", { t: "l", v: Number(same.get("count")?.v ?? 0) + 1 });
-  return [{ t: "F", v: sorted(same) }, ...deaths.filter((_, i) => i !== at)];
+  same.set("count", { t: "l", v: Number(same.get("count")!.v) + 1 });
+  return [{ t: "F", v: same }, ...deaths.filter((_, i) => i !== at)];
 }
 
 function value(table: Table, key: string): unknown {

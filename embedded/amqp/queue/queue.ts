@@ -4,11 +4,11 @@
  */
 import type { Table } from "../protocol/fields.ts";
 import type { Message } from "../message/message.ts";
-import { ReadyMessages } from "./ready.ts";
+import { Consumers, type Waiting } from "./consumers.ts";
+import { type DeathReason, type Letter, Letters } from "./letters.ts";
+import { QuorumReady } from "./quorum_ready.ts";
+import { ClassicReady, type Ready } from "./ready.ts";
 import type { QueueSettings } from "./settings.ts";
-
-/** Why a message is dead-lettered, as the x-death header names it. */
-export type DeathReason = "expired" | "rejected" | "maxlen" | "delivery_limit";
 
 /** A message's place in one queue. */
 export interface Entry {
@@ -21,17 +21,15 @@ export interface Entry {
   redelivered: boolean;
   /** How often it came back undone (quorum queues). */
   returns: number;
+  /** Why it died, of one that waits to be dead-lettered at least once. */
+  death: DeathReason | undefined;
   /** 0 not to be stored, 1 to be stored at the next commit, 2 stored. */
   stored: 0 | 1 | 2;
 }
 
 /** A consumer as its queue sees it. */
-export interface Consumer {
+export interface Consumer extends Waiting {
   readonly tag: string;
-  readonly priority: number;
-  readonly exclusive: boolean;
-  /** Whether its prefetch, its channel's and its connection's output have room. */
-  canTake(): boolean;
   deliver(entry: Entry): void;
   /** Tell the client that the queue is gone; the channel forgets the consumer. */
   cancelled(): void;
@@ -52,11 +50,15 @@ export interface QueueHost {
   store(entry: Entry): void;
   /** Forget a persisted entry with the next commit. */
   unstore(entry: Entry): void;
+  /** Persist how often an entry came back, and why it died, with the next commit. */
+  storeFate(entry: Entry): void;
   /** The queue holds, or no longer holds, the message. */
   hold(message: Message): void;
   release(message: Message): void;
   /** Publish to the dead-letter exchange, after the current method. */
   deadLetter(queue: Queue, message: Message, reason: DeathReason): void;
+  /** Have the queue's letters sent, after the current method. */
+  sendLetters(queue: Queue): void;
   /** Delete the queue (auto-delete, expiry). */
   removeQueue(queue: Queue): void;
 }
@@ -64,15 +66,18 @@ export interface QueueHost {
 /** A queue. Every operation on one message takes constant time, or log n for one that comes back. */
 export class Queue {
   readonly kind = "queue";
-  consumers: Consumer[] = [];
+  readonly consumers: Consumers<Consumer>;
   deleted = false;
+  /** Messages delivered to consumers so far. */
+  deliveries = 0;
   /** Highest position ever delivered: up to it, a message restored after a crash counts as redelivered. */
   delivered = 0;
   /** `delivered` as the store knows it. */
   deliveredStored = 0;
-  private readonly ready: ReadyMessages<Entry>;
-  /** The consumer that alone gets messages, with x-single-active-consumer. */
-  private active: Consumer | undefined;
+  private readonly ready: Ready<Entry>;
+  private readonly letters = new Letters<Entry>();
+  /** A quorum queue that was full, and is not yet empty enough to take more. */
+  private rejecting = false;
   private draining = false;
   private expiryTimer: ReturnType<typeof setTimeout> | undefined;
   private expiryAt = Infinity;
@@ -94,7 +99,10 @@ export class Queue {
     readonly args: Table,
     readonly settings: QueueSettings,
   ) {
-    this.ready = new ReadyMessages(settings.maxPriority);
+    this.ready = settings.type === "quorum"
+      ? new QuorumReady()
+      : new ClassicReady(settings.maxPriority);
+    this.consumers = new Consumers(settings);
     owner?.exclusive.add(this);
     this.touch();
   }
@@ -120,7 +128,7 @@ export class Queue {
    */
   publish(message: Message): boolean {
     const { settings, host } = this;
-    if (settings.overflow !== "drop-head" && this.isFull(message)) {
+    if (settings.overflow !== "drop-head" && this.rejects(message)) {
       if (settings.overflow === "reject-publish-dlx") host.deadLetter(this, message, "maxlen");
       return false;
     }
@@ -132,22 +140,29 @@ export class Queue {
       expires: ttl < 0 ? 0 : host.now() + ttl,
       redelivered: false,
       returns: 0,
+      death: undefined,
       stored: 0,
     };
     host.hold(message);
-    if (this.durable && message.persistent) host.store(entry);
+    if (this.stores(message)) host.store(entry);
     if (this.length === 0 && !this.draining) {
       // Even a message with a TTL of 0 reaches a consumer that is ready for it.
-      const consumer = this.nextConsumer();
+      const consumer = this.consumers.next();
       if (consumer) {
+        this.ready.passBy();
         this.hand(entry, consumer);
         return true;
       }
     }
-    this.append(entry);
+    this.ready.push(entry);
     if (settings.maxLength >= 0 || settings.maxBytes >= 0) this.dropOverflow();
     if (ttl >= 0) this.watchExpiry();
     return true;
+  }
+
+  /** Whether a message survives a restart in this queue: in a quorum queue, any does. */
+  stores(message: Message): boolean {
+    return this.durable && (message.persistent || this.settings.type === "quorum");
   }
 
   /** Milliseconds that a message may wait, -1 for any time: the shorter of the queue's and its own. */
@@ -157,21 +172,35 @@ export class Queue {
     return message.ttl < 0 ? ttl : Math.min(ttl, message.ttl);
   }
 
-  /** Put a restored entry at the end. */
-  append(entry: Entry): void {
-    this.ready.push(entry);
+  /** Take in an entry that was stored. They come in order. */
+  restore(entry: Entry): void {
+    if (entry.death !== undefined) this.letters.add(entry, entry.death);
+    else if (entry.redelivered && this.settings.type === "quorum") this.ready.putBack(entry);
+    else this.ready.push(entry);
   }
 
   /** All that was stored is back: let time go on. */
   restored(): void {
+    if (this.letters.length > 0) this.host.sendLetters(this);
     this.dropExpired();
     this.watchExpiry();
   }
 
-  private isFull(message: Message): boolean {
-    const { maxLength, maxBytes } = this.settings;
-    return (maxLength >= 0 && this.length >= maxLength) ||
-      (maxBytes >= 0 && this.bytes + message.bodySize > maxBytes);
+  /**
+   * Whether there is no room for a message. A quorum queue rejects once it has more than its limit, letters included, and then
+   * until it is down to 80 % of it (RabbitMQ 4.0, `rabbit_fifo`).
+   */
+  private rejects(message: Message): boolean {
+    const { maxLength, maxBytes, type } = this.settings;
+    if (type === "classic") {
+      return (maxLength >= 0 && this.length >= maxLength) ||
+        (maxBytes >= 0 && this.bytes + message.bodySize > maxBytes);
+    }
+    const share = this.rejecting ? 0.8 : 1;
+    const isOver = (limit: number, size: number) => limit >= 0 && size > Math.floor(limit * share);
+    this.rejecting = isOver(maxLength, this.length + this.letters.length) ||
+      isOver(maxBytes, this.bytes + this.letters.bytes);
+    return this.rejecting;
   }
 
   private dropOverflow(): void {
@@ -212,10 +241,27 @@ export class Queue {
 
   /** Remove an entry that nobody is to get, dead-lettering it when the queue says so. */
   discard(entry: Entry, reason: DeathReason): void {
+    if (this.settings.atLeastOnce && !this.deleted) return this.keepLetter(entry, reason);
     if (this.settings.deadLetterExchange !== undefined && !this.deleted) {
       this.host.deadLetter(this, entry.message, reason);
     }
     this.settle(entry);
+  }
+
+  private keepLetter(entry: Entry, reason: DeathReason): void {
+    entry.death = reason;
+    if (entry.stored !== 0) this.host.storeFate(entry);
+    this.letters.add(entry, reason);
+    this.host.sendLetters(this);
+  }
+
+  /**
+   * Send letters, as `Letters.send()` does; what was sent is settled.
+   * @returns whether some are left
+   */
+  sendLetters(send: (letter: Letter<Entry>) => boolean, again: boolean): boolean {
+    for (const entry of this.letters.send(send, again)) this.settle(entry);
+    return this.letters.length > 0;
   }
 
   /** An entry is done with: acknowledged, dropped, or delivered without acknowledgement. */
@@ -237,8 +283,12 @@ export class Queue {
     if (entry.position > this.delivered) this.delivered = entry.position;
   }
 
-  /** Put entries back to where they were, and deliver what can be delivered. */
-  requeue(entries: Iterable<Entry>): void {
+  /**
+   * Put entries back, and deliver what can be delivered.
+   * @param refused The client gave them back, rather than went away with them: a quorum queue without a delivery limit then
+   * puts them at its end, so that its log can be cut (RabbitMQ 4.0 "Quorum Queues: Repeated Requeues")
+   */
+  requeue(entries: Iterable<Entry>, refused: boolean): void {
     const { deliveryLimit, type } = this.settings;
     for (const entry of entries) {
       if (this.deleted) {
@@ -252,10 +302,14 @@ export class Queue {
           this.discard(entry, "delivery_limit");
           continue;
         }
+        if (entry.stored !== 0) this.host.storeFate(entry);
       }
-      this.ready.putBack(entry);
+      if (refused && type === "quorum" && deliveryLimit < 0) this.ready.push(entry);
+      else this.ready.putBack(entry);
     }
     if (this.deleted) return;
+    // What is too much in a classic queue is dropped before consumers could have it.
+    if (type === "classic") this.dropOverflow();
     this.drain();
     this.dropOverflow();
     this.watchExpiry();
@@ -267,7 +321,7 @@ export class Queue {
     this.draining = true;
     try {
       while (this.length > 0) {
-        const consumer = this.nextConsumer();
+        const consumer = this.consumers.next();
         if (!consumer) break;
         this.dropExpired();
         const entry = this.ready.shift();
@@ -281,50 +335,19 @@ export class Queue {
 
   private hand(entry: Entry, consumer: Consumer): void {
     this.mark(entry);
+    this.deliveries++;
     consumer.deliver(entry);
   }
 
-  /** The consumer whose turn it is: of the highest priority with room, in turn among equals. */
-  private nextConsumer(): Consumer | undefined {
-    const { consumers } = this;
-    if (this.settings.singleActive) {
-      return this.active?.canTake() ? this.active : undefined;
-    }
-    for (let i = 0; i < consumers.length; i++) {
-      const consumer = consumers[i]!;
-      if (!consumer.canTake()) continue;
-      if (consumers.length > 1) {
-        let last = i;
-        while (last + 1 < consumers.length && consumers[last + 1]!.priority === consumer.priority) {
-          last++;
-        }
-        consumers.copyWithin(i, i + 1, last + 1);
-        consumers[last] = consumer;
-      }
-      return consumer;
-    }
-  }
-
-  /** Whether a consumer has the queue for itself. */
-  get inExclusiveUse(): boolean {
-    return this.consumers.length > 0 && this.consumers[0]!.exclusive;
-  }
-
-  /** Add a consumer behind those of its priority. The caller drains, once the client knows of it. */
+  /** Add a consumer. The caller drains, once the client knows of it. */
   addConsumer(consumer: Consumer): void {
-    const at = this.consumers.findIndex((other) => other.priority < consumer.priority);
-    if (at < 0) this.consumers.push(consumer);
-    else this.consumers.splice(at, 0, consumer);
-    this.active ??= consumer;
+    this.consumers.add(consumer);
     this.touch();
   }
 
   /** Remove a consumer; an auto-delete queue goes with its last one. */
   removeConsumer(consumer: Consumer): void {
-    const at = this.consumers.indexOf(consumer);
-    if (at < 0) return;
-    this.consumers.splice(at, 1);
-    if (this.active === consumer) this.active = this.consumers[0];
+    if (!this.consumers.remove(consumer)) return;
     this.touch();
     if (this.consumers.length === 0 && this.autoDelete) this.host.removeQueue(this);
     else this.drain();
@@ -345,8 +368,8 @@ export class Queue {
     const count = this.purge();
     this.deleted = true;
     this.owner?.exclusive.delete(this);
-    for (const consumer of this.consumers.splice(0)) consumer.cancelled();
-    this.active = undefined;
+    for (const entry of this.letters.drain()) this.settle(entry);
+    for (const consumer of this.consumers.clear()) consumer.cancelled();
     return count;
   }
 

@@ -14,6 +14,8 @@ function setup(args: Record<string, string | number>) {
     nextPosition: () => ++position,
     store() {},
     unstore() {},
+    storeFate() {},
+    sendLetters() {},
     hold: () => state.held++,
     release: () => state.held--,
     deadLetter: () => state.dead++,
@@ -53,6 +55,7 @@ function consumeOne(queue: Queue): void {
       tag: "c",
       priority: 0,
       exclusive: false,
+      unacked: 0,
       canTake: () => taken === undefined,
       deliver: (entry) => taken = entry,
       cancelled() {},
@@ -60,7 +63,7 @@ function consumeOne(queue: Queue): void {
     queue.addConsumer(consumer);
     queue.drain();
     queue.removeConsumer(consumer);
-    if (settle === "requeue") queue.requeue([taken!]);
+    if (settle === "requeue") queue.requeue([taken!], true);
     else queue.settle(taken!);
   }
 }

@@ -11,6 +11,25 @@ export interface Placed {
   readonly message: { readonly priority: number; readonly bodySize: number };
 }
 
+/** The ready messages of a queue. */
+export interface Ready<E extends Placed> {
+  readonly length: number;
+  /** Bytes of their bodies. */
+  readonly bytes: number;
+  /** Add one behind the others that have the same right to be delivered. */
+  push(entry: E): void;
+  /** Put one back that was delivered. */
+  putBack(entry: E): void;
+  /** The next to be delivered. */
+  peek(): E | undefined;
+  /** Take out the next to be delivered. */
+  shift(): E | undefined;
+  /** One is delivered at once, without ever having been ready. */
+  passBy(): void;
+  /** Take out all, in no particular order. */
+  drain(): Iterable<E>;
+}
+
 /** Messages of one priority: those that came back go before those never delivered. */
 class Level<E extends Placed> {
   readonly returned = new Heap<E>();
@@ -25,41 +44,39 @@ class Level<E extends Placed> {
   }
 }
 
-/** Ready messages, highest priority first. `push()` and `shift()` take constant time, `putBack()` log n. */
-export class ReadyMessages<E extends Placed> {
+/** Ready messages of a classic queue, highest priority first. `push()` and `shift()` take constant time, `putBack()` log n. */
+export class ClassicReady<E extends Placed> implements Ready<E> {
   length = 0;
-  /** Bytes of their bodies. */
   bytes = 0;
   private readonly levels: Level<E>[] = [];
 
   /** @param maxPriority Higher priorities count as this one; 0 keeps all in one order. */
   constructor(private readonly maxPriority: number) {}
 
-  /** Add one that was never delivered, behind all of its priority. */
+  /** Add one behind all of its priority. */
   push(entry: E): void {
     this.levelOf(entry).fresh.push(entry);
     this.count(entry, 1);
   }
 
-  /** Put one that was delivered back to its place, by its position. */
+  /** Put one back to its place, by its position. */
   putBack(entry: E): void {
     this.levelOf(entry).returned.push(entry);
     this.count(entry, 1);
   }
 
-  /** The next to be delivered. */
   peek(): E | undefined {
     return this.top()?.peek();
   }
 
-  /** Take out the next to be delivered. */
   shift(): E | undefined {
     const entry = this.top()?.shift();
     if (entry) this.count(entry, -1);
     return entry;
   }
 
-  /** Take out all, in no particular order. */
+  passBy(): void {}
+
   *drain(): Generator<E> {
     this.length = this.bytes = 0;
     for (const level of this.levels) {

@@ -22,9 +22,14 @@ export interface QueueSettings {
   /** Priorities 0 to this are kept apart; 0 when the queue knows none. */
   readonly maxPriority: number;
   readonly singleActive: boolean;
-  /** Deliveries after which a message is dead-lettered, -1 for no limit (quorum queues). */
+  /** How often a message may come back before it is dead-lettered, negative for any number (quorum queues). */
   readonly deliveryLimit: number;
+  /** A dead letter stays until the queues that it is routed to have it (quorum queues). */
+  readonly atLeastOnce: boolean;
 }
+
+/** The delivery limit of a quorum queue that names none (RabbitMQ 4.0 "Poison Message Handling"). */
+const defaultDeliveryLimit = 20;
 
 type Check = (field: Field, args: Table) => string | undefined;
 
@@ -85,33 +90,39 @@ const isType = oneOf(
   (value) => `"unsupported queue type '${value}'"`,
 );
 
-const common = [
-  "x-expires",
-  "x-message-ttl",
-  "x-dead-letter-exchange",
-  "x-dead-letter-routing-key",
-  "x-max-length",
-  "x-max-length-bytes",
-  "x-overflow",
-  "x-single-active-consumer",
-  "x-queue-type",
-];
-/** The arguments that a queue of each type knows; those of other types are refused. */
+/** The arguments that a queue of each type knows, in RabbitMQ's order; those of other types are refused. */
 const known = {
   classic: [
-    ...common,
+    "x-expires",
+    "x-message-ttl",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-max-length",
+    "x-max-length-bytes",
     "x-max-priority",
+    "x-overflow",
     "x-queue-mode",
     "x-queue-version",
+    "x-single-active-consumer",
+    "x-queue-type",
     "x-queue-master-locator",
+    "x-queue-leader-locator",
   ],
   quorum: [
-    ...common,
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
     "x-max-in-memory-length",
     "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    "x-queue-type",
     "x-quorum-initial-group-size",
     "x-delivery-limit",
+    "x-message-ttl",
     "x-queue-leader-locator",
   ],
 };
@@ -129,7 +140,7 @@ export function comparedArguments(type: "classic" | "quorum"): readonly string[]
 
 /**
  * Check the arguments of a new queue.
- * @throws ProtocolError 406 naming the argument; 540 for stream queues and at-least-once dead-lettering.
+ * @throws ProtocolError 406 naming the argument; 540 for stream queues, which this broker does not have.
  */
 export function parseQueueArgs(label: string, args: Table): QueueSettings {
   const typeField = args.get("x-queue-type");
@@ -139,7 +150,7 @@ export function parseQueueArgs(label: string, args: Table): QueueSettings {
   }
   const type = (typeField?.v ?? "classic") as string;
   if (type === "stream") {
-    throw new ProtocolError("NOT_IMPLEMENTED", "stream queues");
+    throw new ProtocolError("NOT_IMPLEMENTED", `stream queues: x-queue-type of ${label}`);
   }
   const keys = known[type as "classic" | "quorum"];
   for (const key of keys) {
@@ -161,22 +172,28 @@ export function parseQueueArgs(label: string, args: Table): QueueSettings {
     return field ? Number(field.v) : -1;
   };
   const string = (key: string) => args.get(key)?.v as string | undefined;
-  if (string("x-dead-letter-strategy") === "at-least-once") {
-    throw new ProtocolError("NOT_IMPLEMENTED", "x-dead-letter-strategy at-least-once");
-  }
+  const overflow = string("x-overflow") ?? "drop-head";
   return {
     type: type as "classic" | "quorum",
     ttl: number("x-message-ttl"),
     expires: number("x-expires"),
     maxLength: number("x-max-length"),
     maxBytes: number("x-max-length-bytes"),
-    overflow: (string("x-overflow") ?? "drop-head") as QueueSettings["overflow"],
+    overflow: overflow as QueueSettings["overflow"],
     deadLetterExchange: string("x-dead-letter-exchange"),
     deadLetterKey: string("x-dead-letter-routing-key"),
     maxPriority: Math.max(0, number("x-max-priority")),
     singleActive: args.get("x-single-active-consumer")?.v === true,
-    deliveryLimit: type === "quorum" ? number("x-delivery-limit") : -1,
+    deliveryLimit: type === "quorum" ? deliveryLimit(args.get("x-delivery-limit")) : -1,
+    // RabbitMQ falls back to at-most-once where one of the three is missing.
+    atLeastOnce: string("x-dead-letter-strategy") === "at-least-once" &&
+      args.has("x-dead-letter-exchange") && overflow === "reject-publish",
   };
+}
+
+/** RabbitMQ takes a value that is no integer as none. */
+function deliveryLimit(field: Field | undefined): number {
+  return field && integers.includes(field.t) ? Number(field.v) : defaultDeliveryLimit;
 }
 
 /** Refuse a redeclaration with another value, in RabbitMQ's words. */
@@ -198,7 +215,10 @@ export function assertSameArg(label: string, key: string, current: Table, receiv
   const a = current.get(key), b = received.get(key);
   if (a === undefined && b === undefined) return;
   if (a && b && typeClass(a) === typeClass(b) && erlang(a) === erlang(b)) return;
-  if (key === "x-queue-type" && (a ?? b)!.v === "classic" && (!a || !b)) return;
+  // No type is the type that queues have here without one.
+  if (key === "x-queue-type" && (!a || !b)) {
+    return assertSame(label, key, a ? a.v as string : "classic", b ? b.v as string : "classic");
+  }
   throw new ProtocolError(
     "PRECONDITION_FAILED",
     `inequivalent arg '${key}' for ${label}: received ${describe(b, a)} but current is ${

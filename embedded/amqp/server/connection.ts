@@ -12,24 +12,26 @@ import { methodById, writeMethod } from "../protocol/codec.ts";
 import type { Table } from "../protocol/fields.ts";
 import { FrameReader } from "../protocol/frames.ts";
 import { Output } from "../protocol/output.ts";
-import { ProtocolError } from "../protocol/errors.ts";
+import { ProtocolError, unknownMethod } from "../protocol/errors.ts";
 import { type Args, frame, type MethodName } from "../protocol/spec.ts";
 import type { Queue } from "../queue/queue.ts";
 import { acceptHeader, type ConnectionState, handshake, type Session } from "./handshake.ts";
 import { Liveness } from "./liveness.ts";
+import { Pace } from "./pace.ts";
 import { isClosed } from "./socket_errors.ts";
 
-/** Unsent output above which nothing more is delivered to a connection, and nothing more is read from it. */
-const outputMark = 1024 * 1024;
 /** Largest frame before tuning (RabbitMQ `initial_frame_max`). */
 const initialFrameMax = 4096;
 /** Milliseconds that a client has to take the last bytes that were written for it. */
 const lastBytesPatience = 2000;
+/** Milliseconds that a client has to take in that it was refused: with the next tick it is closed within 3 s, as by RabbitMQ. */
+const refusedPatience = 2500;
 
 /** One client's connection. `run()` serves it until it ends. */
 export class Connection implements Client, ChannelConnection, Session {
   state: ConnectionState = "header";
   readonly output: Output;
+  readonly pace: Pace;
   readonly channels = new Map<number, Channel>();
   readonly exclusive = new Set<Queue>();
   frameMax = initialFrameMax;
@@ -61,12 +63,18 @@ export class Connection implements Client, ChannelConnection, Session {
     const now = broker.now();
     this.frames = new FrameReader(conn);
     this.output = new Output(conn, () => this.outputTaken());
+    this.pace = new Pace(this.output);
     this.liveness = new Liveness(now);
     this.deadline = now + broker.limits.patience;
   }
 
   get writable(): boolean {
-    return this.output.unsent < outputMark;
+    return this.pace.writable;
+  }
+
+  deliver(write: () => void): void {
+    this.pace.deliver(write);
+    this.touched();
   }
 
   can(capability: string): boolean {
@@ -115,6 +123,7 @@ export class Connection implements Client, ChannelConnection, Session {
 
   /** The socket took what was written: go on with what waited for that. */
   private outputTaken(): void {
+    this.pace.taken();
     if (this.ended) return;
     this.touched();
     if (!this.writable) return;
@@ -145,11 +154,12 @@ export class Connection implements Client, ChannelConnection, Session {
       if (!acceptHeader(this, header)) return false;
     }
     while (!this.ended && this.nextFrame()) this.handleFrame();
+    await this.pace.pause(this.frames.busy);
     return !this.ended;
   }
 
   private mustWait(): boolean {
-    return !this.ended && (!this.writable || this.blocked) && this.state !== "closed";
+    return !this.ended && (this.pace.unanswered || this.blocked) && this.state !== "closed";
   }
 
   private resumeReading(): void {
@@ -265,7 +275,7 @@ export class Connection implements Client, ChannelConnection, Session {
     this.send("connection.close-ok", {});
   }
 
-  /** Give everything back; what is still to come is the other side's answer, or its end. */
+  /** Give everything back, and wait for the other side's answer, or its end. */
   private startClosing(): void {
     this.closeChannels();
     this.state = "closed";
@@ -305,11 +315,10 @@ export class Connection implements Client, ChannelConnection, Session {
     return new ProtocolError("INTERNAL_ERROR", "unexpected error in the broker");
   }
 
-  private closeArgs({ code, message }: ProtocolError): Args<"connection.close"> {
+  private closeArgs({ code, replyText }: ProtocolError): Args<"connection.close"> {
     return {
       replyCode: code,
-      // A short string holds 255 octets; RabbitMQ cuts the same way.
-      replyText: message.length > 255 ? message.slice(0, 252) + "..." : message,
+      replyText,
       classId: this.current >>> 16,
       methodId: this.current & 0xffff,
     };
@@ -317,6 +326,7 @@ export class Connection implements Client, ChannelConnection, Session {
 
   refuse(reason: ProtocolError): void {
     this.fail(0, reason);
+    this.deadline = this.broker.now() + refusedPatience;
   }
 
   shutDown(reason: string): void {
@@ -387,8 +397,4 @@ export class Connection implements Client, ChannelConnection, Session {
       this.fail(channel.id, reason);
     }
   }
-}
-
-function unknownMethod(id: number): ProtocolError {
-  return new ProtocolError("COMMAND_INVALID", `unknown method ${id}`);
 }

@@ -29,12 +29,16 @@ const serverProperties: Table = toTable({
   platform: `event-sink on Deno ${Deno.version.deno}`,
   product: "RabbitMQ",
   // The RabbitMQ whose behaviour this is.
-  version: "3.10.8",
+  version: "4.0.5",
 });
 
 const protocolHeader = "AMQP\0\0\x09\x01";
 /** How 0-9 clients spell it; RabbitMQ takes it as 0-9-1. */
 const olderHeader = "AMQP\x01\x01\0\x09";
+/** AMQP 1.0, alone and with SASL. */
+const laterHeaders = ["AMQP\0\x01\0\0", "AMQP\x03\x01\0\0"];
+/** What RabbitMQ 4 says that it speaks, to whoever sends what it does not know: AMQP 1.0 with SASL. */
+const wantedHeader = "AMQP\x03\x01\0\0";
 
 /** What the broker proposes; a client may ask for less, not for more (RabbitMQ's defaults). */
 const proposal = { frameMax: 131072, channelMax: 2047, heartbeat: 60 };
@@ -85,8 +89,10 @@ export interface Session {
 export function acceptHeader(session: Session, header: string): boolean {
   if (header !== protocolHeader && header !== olderHeader) {
     const { output } = session;
-    output.reserve(protocolHeader.length);
-    output.pos += writeLatin1(output.buf, protocolHeader, output.pos);
+    // AMQP 1.0 itself is not spoken here: who asks for it learns what is.
+    const answer = laterHeaders.includes(header) ? protocolHeader : wantedHeader;
+    output.reserve(answer.length);
+    output.pos += writeLatin1(output.buf, answer, output.pos);
     output.flush();
     return false;
   }

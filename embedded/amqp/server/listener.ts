@@ -5,8 +5,8 @@
 import type { Broker } from "../broker/broker.ts";
 import { Connection } from "./connection.ts";
 
-/** Milliseconds between ticks: heartbeats and time limits are whole seconds. */
-const tick = 1000;
+/** Milliseconds between ticks: a heartbeat of one second, the shortest, is due twice in it. */
+const tick = 500;
 /** Milliseconds to wait after a connection that could not be accepted. */
 const acceptDelay = 10;
 /** Milliseconds between two log lines about that. */
@@ -18,8 +18,8 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-/** Serve the connections that come in on `listener`, until `stop()`. */
-export function serve(broker: Broker, listener: Deno.Listener): Server {
+/** Serve the connections that come in on `listeners`, until `stop()`. */
+export function serve(broker: Broker, listeners: readonly Deno.Listener[]): Server {
   const running = new Set<Promise<void>>();
   const strangers = new Strangers();
   const timer = setInterval(() => broker.tick(), tick);
@@ -37,7 +37,7 @@ export function serve(broker: Broker, listener: Deno.Listener): Server {
     running.add(done);
   };
   let loggedAt = -Infinity;
-  const accepting = acceptAll(listener, take, ({ message }) => {
+  const failed = ({ message }: Error) => {
     const madeRoom = strangers.endOldest();
     if (broker.now() - loggedAt < acceptLogInterval) return madeRoom;
     loggedAt = broker.now();
@@ -46,13 +46,14 @@ export function serve(broker: Broker, listener: Deno.Listener): Server {
         "where descriptors are too few, raise `ulimit -n`",
     );
     return madeRoom;
-  });
+  };
+  const accepting = listeners.map((listener) => acceptAll(listener, take, failed));
   return {
     async stop() {
-      listener.close();
+      for (const listener of listeners) listener.close();
       clearInterval(timer);
       broker.stop();
-      await accepting;
+      await Promise.all(accepting);
       await Promise.all(running);
     },
   };

@@ -21,6 +21,9 @@ export interface Traffic {
 /** Longest time between two ticks, in milliseconds, that counts: when this process itself slept, no client was silent. */
 const longestTick = 2000;
 
+/** Milliseconds by which a tick may come too early. */
+const tickError = 100;
+
 /** Watches one connection, by ticks. */
 export class Liveness {
   /** Milliseconds since anything came. */
@@ -51,8 +54,8 @@ export class Liveness {
     this.sentBefore = sent;
     // Spec 4.2.7: two intervals of silence.
     if (!blocked && this.silent > interval * 2000) return "hang up";
-    // At half the interval, as RabbitMQ does: a heartbeat that comes late does no harm then.
-    if (unsent > 0 || this.sinceBeat < interval * 500) return "nothing";
+    // At half the interval, as RabbitMQ does: a heartbeat that comes late does no harm then. A tick may be a little early.
+    if (unsent > 0 || this.sinceBeat < interval * 500 - tickError) return "nothing";
     this.sinceBeat = 0;
     return "heartbeat";
   }

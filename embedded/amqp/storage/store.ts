@@ -7,6 +7,7 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { makePrivate } from "../../private_files.ts";
 import type { Message } from "../message/message.ts";
+import type { DeathReason } from "../queue/letters.ts";
 import type { Entry, Queue } from "../queue/queue.ts";
 
 /** A durable entity as it is stored; `kind` and `name` tell which. */
@@ -33,6 +34,16 @@ export interface StoredEntry {
   /** Bytes of the encoded properties in `data`. */
   properties: number;
   position: number;
+  /** 1 when it was dead-lettered. */
+  died: 0 | 1;
+}
+
+/** What a quorum queue remembers of a message besides it. */
+export interface Fate {
+  /** How often it came back. */
+  returns: number;
+  /** Why it died, if it waits to be dead-lettered. */
+  death: DeathReason | undefined;
 }
 
 // A message in one queue is one row of `message`, whose rowid is its position. One in several queues is a row with queue
@@ -41,10 +52,14 @@ const schema = `
   create table if not exists entity (kind text, name text, definition text not null, primary key (kind, name)) without rowid;
   create table if not exists delivered (queue integer primary key, position integer not null);
   create table if not exists message (
-    id integer primary key, queue integer not null, expires integer not null, properties integer not null, data blob not null);
+    id integer primary key, queue integer not null, expires integer not null, properties integer not null, data blob not null,
+    died integer not null default 0);
   create table if not exists entry (
     position integer primary key, message integer not null, queue integer not null, expires integer not null);
+  create table if not exists fate (position integer primary key, returns integer not null, death text);
 `;
+/** What makes a file of version 1 one of version 2, besides new tables. */
+const fromVersion1 = "alter table message add column died integer not null default 0;";
 
 /** Rows read at a time at a restart. */
 const loadChunk = 5000;
@@ -55,7 +70,7 @@ const shrinkStep = 256;
 const spareFree = 1024;
 
 /** Version of the schema, as SQLite's `user_version`. */
-const version = 1;
+const version = 2;
 
 /** The SQLite file of a broker; one process has it open at a time. */
 export class Store {
@@ -66,6 +81,10 @@ export class Store {
   /** Definitions to be stored, or null for what is to be deleted, by kind and name. */
   private entities = new Map<string, Entity>();
   private moved = new Set<Queue>();
+  /** Entries whose fate is to be stored. */
+  private fates = new Set<Entry>();
+  /** Entries whose fate is to be forgotten. */
+  private removedFates: number[] = [];
   private readonly insertMessage: StatementSync;
   private readonly insertEntry: StatementSync;
   private readonly deleteMessages: StatementSync;
@@ -73,6 +92,8 @@ export class Store {
   private readonly setEntity: StatementSync;
   private readonly deleteEntity: StatementSync;
   private readonly setDelivered: StatementSync;
+  private readonly insertFate: StatementSync;
+  private readonly deleteFates: StatementSync;
 
   /**
    * @param path Path of the SQLite file; created when absent.
@@ -94,20 +115,24 @@ export class Store {
         pragma journal_size_limit = 16777216;
       `);
       // Written only where it is not there: a start must not need space on a full disk.
-      if (this.pragma("user_version") !== version) {
-        this.db.exec(`begin; ${schema} pragma user_version = ${version}; commit;`);
+      const found = this.pragma("user_version");
+      if (found !== version) {
+        const change = found === 1 ? fromVersion1 : "";
+        this.db.exec(`begin; ${schema} ${change} pragma user_version = ${version}; commit;`);
       }
     } catch (error) {
       throw new Error(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
     }
     const prepare = (sql: string) => this.db.prepare(sql);
-    this.insertMessage = prepare("insert into message values (?, ?, ?, ?, ?)");
+    this.insertMessage = prepare("insert into message values (?, ?, ?, ?, ?, ?)");
     this.insertEntry = prepare("insert into entry values (?, ?, ?, ?)");
     this.deleteMessages = prepare("delete from message where id between ? and ?");
     this.deleteEntries = prepare("delete from entry where position between ? and ?");
     this.setEntity = prepare("insert or replace into entity values (?, ?, ?)");
     this.deleteEntity = prepare("delete from entity where kind = ? and name = ?");
     this.setDelivered = prepare("insert or replace into delivered values (?, ?)");
+    this.insertFate = prepare("insert or replace into fate values (?, ?, ?)");
+    this.deleteFates = prepare("delete from fate where position between ? and ?");
   }
 
   private pragma(name: string): unknown {
@@ -117,7 +142,7 @@ export class Store {
   /** Whether anything waits for a commit. */
   get dirty(): boolean {
     return this.adds.length > 0 || this.removes.length > 0 || this.removedEntries.length > 0 ||
-      this.entities.size > 0 || this.moved.size > 0;
+      this.entities.size > 0 || this.moved.size > 0 || this.fates.size > 0;
   }
 
   /** How many entries wait for a commit. */
@@ -136,13 +161,20 @@ export class Store {
     const stored = entry.stored;
     entry.stored = 0;
     message.entries--;
+    this.fates.delete(entry);
     if (stored === 1) return; // Never reached the disk: the commit skips it.
+    if (entry.returns > 0 || entry.death !== undefined) this.removedFates.push(entry.position);
     if (queue.delivered > queue.deliveredStored) this.moved.add(queue);
     if (message.row === entry.position) this.removes.push(message.row);
     else {
       this.removedEntries.push(entry.position);
       if (message.entries === 0) this.removes.push(message.row);
     }
+  }
+
+  /** Store how often an entry came back, and why it died. */
+  setFate(entry: Entry): void {
+    this.fates.add(entry);
   }
 
   set(entity: Entity): void {
@@ -171,7 +203,11 @@ export class Store {
       // Deletions first: what they free can be used at once. None can concern what is inserted below.
       deleteRuns(this.deleteMessages, this.removes);
       deleteRuns(this.deleteEntries, this.removedEntries);
+      deleteRuns(this.deleteFates, this.removedFates);
       for (const entry of adds) if (entry.stored === 1) this.insert(entry);
+      for (const { position, returns, death } of this.fates) {
+        this.insertFate.run(position, returns, death ?? null);
+      }
       for (const queue of moved) {
         if (!queue.deleted) this.setDelivered.run(queue.id, queue.delivered);
       }
@@ -186,6 +222,8 @@ export class Store {
     this.entities.clear();
     this.removes = [];
     this.removedEntries = [];
+    this.removedFates = [];
+    this.fates.clear();
     this.moved.clear();
   }
 
@@ -219,6 +257,7 @@ export class Store {
         expires,
         message.propertiesSize,
         message.bytes(),
+        message.died ? 1 : 0,
       );
       if (alone) return;
     }
@@ -243,6 +282,20 @@ export class Store {
     return new Map(rows.map((row) => [row.queue as number, row.position as number]));
   }
 
+  /** What quorum queues remember, by the position of the message. */
+  loadFates(): Map<number, Fate> {
+    const rows = this.db.prepare("select position, returns, death from fate").all() as unknown as {
+      position: number;
+      returns: number;
+      death: DeathReason | null;
+    }[];
+    return new Map(
+      rows.map((
+        { position, returns, death },
+      ) => [position, { returns, death: death ?? undefined }]),
+    );
+  }
+
   /** Forget how far a queue was delivered that is no more. */
   dropDelivered(queue: number): void {
     this.db.prepare("delete from delivered where queue = ?").run(queue);
@@ -251,11 +304,11 @@ export class Store {
   /** All stored messages, in order of position. What is yielded is valid only until the next one. */
   *load(): Generator<StoredEntry> {
     const alone = rows(this.db.prepare(
-      `select id as position, id as row, queue, expires, properties, data from message
+      `select id as position, id as row, queue, expires, properties, data, died from message
        where id > max(?, 0) order by id limit ${loadChunk}`,
     ));
     const shared = rows(this.db.prepare(
-      `select position, message as row, entry.queue, entry.expires, properties, data
+      `select position, message as row, entry.queue, entry.expires, properties, data, died
        from entry join message on message.id = entry.message
        where position > ? order by position limit ${loadChunk}`,
     ));

@@ -24,7 +24,9 @@ function queuesOf(store: Store): [Queue, Queue] {
     unstore: (entry) => store.remove(entry),
     hold() {},
     release() {},
+    storeFate() {},
     deadLetter() {},
+    sendLetters() {},
     removeQueue() {},
   };
   const make = (id: number) => {

@@ -2,34 +2,21 @@
  * The monitor's HTTP interface: JSON, Prometheus' text format, a live page.
  * @module
  */
-import type { Log } from "@event-sink/lib";
+import { type Log, within } from "@event-sink/lib";
 import { createApp, type HttpConfiguration } from "@event-sink/lib/http";
+import { servePage } from "@event-sink/lib/page";
 import type { Hono } from "hono";
-import { secureHeaders } from "hono/secure-headers";
 import { streamSSE } from "hono/streaming";
-import uPlotScript from "uplot/dist/uPlot.iife.min.js" with { type: "text" };
-import uPlotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import type { Apps } from "./apps.ts";
-import pageStyle from "./page/page.css" with { type: "text" };
-import page from "./page/page.html" with { type: "text" };
-import pageScript from "./page/page.js" with { type: "text" };
+import style from "./page/page.css" with { type: "text" };
+import html from "./page/page.html" with { type: "text" };
+import script from "./page/page.js" with { type: "text" };
 
 /** Milliseconds that a page waits before it connects again. */
 const RETRY = 1000;
-
-const security = secureHeaders({
-  contentSecurityPolicy: {
-    defaultSrc: ["'none'"],
-    scriptSrc: ["'self'"],
-    styleSrc: ["'self'"],
-    connectSrc: ["'self'"],
-    imgSrc: ["data:"],
-    baseUri: ["'none'"],
-    formAction: ["'none'"],
-    frameAncestors: ["'none'"],
-  },
-  strictTransportSecurity: false, // for the proxy that adds TLS to decide
-});
+/** Milliseconds without a sample after which it is told why. */
+const QUIET = 3000;
+const NO_BROKER = "the queues cannot be looked at: no connection to the broker";
 
 /** What the interface needs. */
 export interface MonitorApi {
@@ -47,7 +34,7 @@ export interface MonitorApi {
 /** Returns the application. */
 export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Hono {
   const app = createApp(http, log);
-  app.use(security);
+  servePage(app, { html, style, script });
   const state = (appId: string) => stateOf(apps, appId);
 
   app.get("/api/apps", (context) => context.json(apps.ids().map(state)));
@@ -57,26 +44,24 @@ export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Ho
     if (found) return context.json(found);
     return context.json({ error: "no such app is watched: none of its workers has reported" }, 404);
   });
-  // Server-sent events: first `history`, an array of samples, then each `sample`.
+  signal.addEventListener("abort", apps.wake, { once: true });
+  // Server-sent events: first `history`, an array of samples, then each `sample`; `quiet` while there are none, with the reason.
   app.get("/api/apps/:app_id/live", (context) =>
     streamSSE(context, async (stream) => {
       const appId = context.req.param("app_id")!;
-      const stopped = new Promise<void>((resolve) =>
-        signal.addEventListener("abort", () => resolve())
-      );
       let last = -Infinity;
-      for (let event = "history"; !stream.aborted && !signal.aborted; event = "sample") {
-        const samples = apps.samples(appId) ?? [];
-        const fresh = samples.filter(({ time }) => time > last);
+      const fresh = () => {
+        const samples = (apps.samples(appId) ?? []).filter(({ time }) => time > last);
         last = samples.at(-1)?.time ?? last;
-        if (event === "history") {
-          await stream.writeSSE({ event, data: JSON.stringify(fresh), retry: RETRY });
-        } else {
-          for (const sample of fresh) {
-            await stream.writeSSE({ event, data: JSON.stringify(sample) });
-          }
-        }
-        await Promise.race([apps.news(), stopped]);
+        return samples;
+      };
+      const tell = (event: string, data: unknown) =>
+        stream.writeSSE({ event, data: JSON.stringify(data), retry: RETRY });
+      await tell("history", fresh());
+      while (!stream.aborted && !signal.aborted) {
+        const news = await within(QUIET, apps.news().then(() => true));
+        if (!news) await tell("quiet", isReady() ? "" : NO_BROKER);
+        for (const sample of fresh()) await tell("sample", sample);
       }
     }));
   app.get("/healthz", (context) => context.json({ status: "alive" }));
@@ -84,7 +69,7 @@ export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Ho
     "/readyz",
     (context) =>
       isReady() ? context.json({ status: "ready" }) : context.json(
-        { error: "the queues cannot be looked at: no connection to the broker" },
+        { error: NO_BROKER },
         503,
       ),
   );
@@ -95,28 +80,20 @@ export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Ho
         "content-type": "text/plain; version=0.0.4; charset=utf-8",
       }),
   );
-
-  const text = (path: string, body: string, type: string) =>
-    app.get(
-      path,
-      (context) => context.body(body, 200, { "content-type": `${type}; charset=utf-8` }),
-    );
-  text("/", page, "text/html");
-  text("/page.css", pageStyle, "text/css");
-  text("/page.js", pageScript, "text/javascript");
-  text("/uplot.js", uPlotScript, "text/javascript");
-  text("/uplot.css", uPlotStyle, "text/css");
   return app;
 }
 
-/** An app as JSON: numbers at the top, as KEDA's `metrics-api` trigger reads one of them by its name (`valueLocation: workers_wanted`). */
+/**
+ * An app as JSON: numbers at the top, as KEDA's `metrics-api` trigger reads one of them by its name (`valueLocation: workers_wanted`). While there is
+ * none it is null, which KEDA takes for a failure, so that nothing changes; a 0 would end all workers (https://keda.sh/docs/latest/scalers/metrics-api/).
+ */
 export function stateOf(apps: Apps, appId: string) {
   const samples = apps.samples(appId);
   if (!samples) return undefined;
   const last = samples.at(-1);
   return {
     app_id: appId,
-    workers_wanted: last?.wanted ?? 0,
+    workers_wanted: last?.wanted ?? null,
     workers: last?.workers ?? 0,
     backlog: last ? last.waiting + last.busy : 0,
     waiting: last?.waiting ?? 0,

@@ -68,6 +68,8 @@ export function createApps(policy: Policy & { log: Log }) {
     samples: (appId: string): readonly Sample[] | undefined => apps.get(appId)?.samples,
     /** Resolves when there are new samples. */
     news: () => news.promise,
+    /** Ends the waiting for them. */
+    wake: () => news.resolve(),
     /** Watches an app from now on. */
     watch,
     /** A worker has taken a request. */
@@ -95,6 +97,8 @@ export function createApps(policy: Policy & { log: Log }) {
       if (app.samples.length > KEPT) app.samples.shift();
       news.resolve();
       news = Promise.withResolvers();
+      // Some of the workers may have lost the broker, too, and not be back yet.
+      if (measured.watched < policy.window && workers <= consumers) return undefined;
       if (!changed && time - app.asked < REPEAT) return undefined;
       app.asked = time;
       return { app_id: appId, workers, reason, changed, before };

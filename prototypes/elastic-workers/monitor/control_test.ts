@@ -23,7 +23,7 @@ function measured(more: Partial<Measurements> = {}): Measurements {
       p50: 6,
       p95: 10,
       finished: 24,
-      startTime: 1,
+      ...{ startTime: 1, trend: 0, trendDeviation: 0, lateShare: 0, sinceWaiting: 0 },
       silence: 1,
       watched: 1000,
     },
@@ -103,12 +103,66 @@ Deno.test("decide() leaves well alone", () => {
 
 Deno.test("decide() adds at once what a backlog takes, within a step", () => {
   const one = decide(measured({ waiting: 20, workers: 3 }), having(3), policy);
-  // 2 for what arrives, and 20 x 5 s in 22 s; from 3 workers 4 more at once.
-  assert.equal(one.workers, 7);
+  // 20 x 5 s in four fifths of 22 s less the second that a worker takes to start.
+  assert.equal(one.workers, 6);
   assert.match(one.reason, /^20 waiting take 3 workers 33 s, the objective leaves 22 s/);
-  const next = decide(measured({ waiting: 200, workers: 7 }), one.memory, policy);
-  assert.equal(next.workers, 14);
-  assert.match(next.reason, /; 7 at once$/);
+  const next = decide(measured({ waiting: 200, workers: 6 }), one.memory, policy);
+  assert.equal(next.workers, 12);
+  assert.match(next.reason, /; 6 at once$/);
+});
+
+Deno.test("decide() has workers to spare when nobody comes in time, and asks for what will wait until they come", () => {
+  const slow = { startTime: 60, workers: 3, waiting: 0, busy: 3 };
+  const spare = { ...slow, workers: 6, arrivalRate: 0.8, recentRate: 0.8 };
+  assert.equal(decide(measured(spare), having(4), policy).workers, staffing(4, 22 / 5, 0.05, 50));
+  assert.equal(decide(measured({ ...spare, startTime: 1 }), having(4), policy).workers, 4);
+  const asked = (more: Partial<Memory>) =>
+    decide(
+      measured({ ...slow, waiting: 20, arrivalRate: 0.8, recentRate: 0.8 }),
+      having(3, more),
+      { ...policy, max: 1000 },
+    ).workers;
+  // In 60 s 48 more arrive and 3 workers do 36, so that 32 wait: in another 60 s beside a load of 4 that takes 6.7; from 3 at most 7.
+  assert.equal(asked({}), 7);
+  const long = { workers: 10, asked: [{ time: 0, workers: 3 }] };
+  assert.equal(asked({ ...long, changed: 1000 }), 10);
+  // Those that were asked for 50 s ago come in 10 s, and nobody waits in the end.
+  const coming = { asked: [{ time: 0, workers: 3 }, { time: 950, workers: 10 }] };
+  assert.equal(asked(coming), 5);
+});
+
+Deno.test("decide() looks ahead on a rise for as long as a worker takes to start, if chance does not explain it", () => {
+  const slow = { startTime: 60, workers: 4 };
+  const { workers, reason } = decide(
+    measured({ ...slow, trend: 0.01, trendDeviation: 0.005 }),
+    having(4),
+    policy,
+  );
+  // 0.4/s, and 0.005/s more each second for 60 s and half the window.
+  assert.match(reason, /^0\.85 requests\/s in 60 s x 5\.0 s keep 4\.3 workers busy/);
+  assert.equal(workers, 5);
+  const chance = measured({ ...slow, trend: 0.01, trendDeviation: 0.02 });
+  assert.equal(decide(chance, having(4), policy).workers, 3);
+  const soon = measured({ ...slow, startTime: 1, trend: 0.01, trendDeviation: 0.005 });
+  assert.equal(decide(soon, having(4), policy).workers, 3);
+});
+
+Deno.test("decide() keeps those that the last rise took while too much was late and nobody comes in time", () => {
+  const peaks = [{ time: 900, workers: 12 }];
+  const misses = { startTime: 60, lateShare: 0.2, workers: 20 };
+  const memory = having(20, { peaks });
+  assert.equal(decide(measured(misses), memory, policy).workers, 14);
+  const held = decide(measured({ ...misses, workers: 12 }), having(12, { peaks }), policy);
+  assert.equal(held.workers, 12);
+  assert.match(held.reason, /^20 % of the last hour were late: holding/);
+  for (const more of [{ lateShare: 0.04 }, { startTime: 1 }]) {
+    const free = decide(
+      measured({ ...misses, workers: 12, ...more }),
+      having(12, { peaks }),
+      policy,
+    );
+    assert.equal(free.workers, 8);
+  }
 });
 
 Deno.test("decide() takes away slowly: after the cooldown, and one or a third at a time", () => {
@@ -175,6 +229,15 @@ Deno.test("decide() adds when 95 % are late though the rates say that it is enou
   // Uploads alone take longer than the objective: no number of workers helps.
   const long = { serviceTime: 45, serviceP95: 60, p95: 62, busy: 4, arrivalRate: 0.01 };
   assert(decide(measured({ ...long, recentRate: 0.01 }), having(4), policy).workers <= 4);
+});
+
+Deno.test("decide() does not believe reports of long waits when nobody has waited: the publisher's clock is behind", () => {
+  const behind = { p50: 3600, p95: 3610, sinceWaiting: 121 };
+  assert.equal(decide(measured({ ...behind, busy: 4 }), having(4), policy).workers, 3);
+  assert.equal(
+    decide(measured({ ...behind, busy: 4, sinceWaiting: 119 }), having(4), policy).workers,
+    5,
+  );
 });
 
 Deno.test("decide() holds when reports stop though there is work, and lets an idle app go", () => {

@@ -28,8 +28,15 @@ export interface Measurements {
   /** Seconds from request to the upload's end, of the reports in the window; undefined when there is none. */
   p50?: number;
   p95?: number;
-  /** Seconds that workers took to come the last time that more were asked for; 0 when that is not known. */
-  startTime: number;
+  /** By how much the arrival rate grows, in requests per second each second, and the standard deviation that chance gives it. */
+  trend: number;
+  trendDeviation: number;
+  /** Share of the last hour's reports that were late, though the upload alone was not. */
+  lateShare: number;
+  /** Seconds since a request was seen to wait; Infinity when none was. */
+  sinceWaiting: number;
+  /** Seconds that workers took to come the last time that more were asked for; undefined when that is not known. */
+  startTime?: number;
   /** Reports in the window. */
   finished: number;
   /** Seconds since the last report, since the first look when there was none. */
@@ -59,19 +66,24 @@ export interface ReportedTimes {
   uploadTime?: number;
 }
 
-/** How far back a meter looks, in seconds. */
+/** How far back a meter looks, and above which response time a report is late, in seconds. */
 export interface Windows {
   window: number;
   shortWindow: number;
+  objective: number;
 }
 
+/** Seconds that misses of the objective are remembered. */
+export const HOUR = 3600;
+/** Windows that a trend is measured in. */
+const TREND_WINDOWS = 3;
 /** Uploads that the service time is the mean of, when the window has fewer. */
 const FEWEST = 20;
 /** Reports that are remembered: ids to know a repeated one, and times. */
 const MOST = 10_000;
 
 /** Returns a meter without measurements. */
-export function createMeter({ window, shortWindow }: Windows): Meter {
+export function createMeter({ window, shortWindow, objective }: Windows): Meter {
   /** Uploads in hand, oldest first. */
   const inHand = new Map<string, { worker: string; since: number }>();
   const reportedIds = new Set<string>();
@@ -83,10 +95,13 @@ export function createMeter({ window, shortWindow }: Windows): Meter {
   let waiting = 0;
   let workers = 0;
   let first: number | undefined;
-  let startTime = 0;
-  /** Workers that are waited for, and since when. */
-  let expected: { workers: number; since: number } | undefined;
+  let startTime: number | undefined;
+  /** Numbers of workers that are waited for, rising, and since when. */
+  let expected: { workers: number; since: number }[] = [];
+  /** Reports of each minute of the last hour. */
+  const minutes: { time: number; late: number; all: number }[] = [];
   let lastReport: number | undefined;
+  let lastWaiting = -Infinity;
 
   /** Arrivals per second of the last `seconds`, of what was watched when that is less. */
   function rate(seconds: number, time: number): number {
@@ -96,20 +111,45 @@ export function createMeter({ window, shortWindow }: Windows): Meter {
     const span = last.time - since.time;
     return span > 0 ? Math.max(0, (last.arrived - since.arrived) / Math.max(span, seconds / 2)) : 0;
   }
+  /** From one half of the last windows to the other. Both counts are Poisson's, so that their difference has their sum as its variance. */
+  function trend(time: number): { trend: number; trendDeviation: number } {
+    const half = TREND_WINDOWS * window / 2;
+    const [first, last] = [looks[0], looks.at(-1)];
+    if (!first || !last || first.time > time - 1.9 * half) return { trend: 0, trendDeviation: 0 };
+    const middle = looks.findLast((look) => look.time <= time - half) ?? first;
+    const change = last.arrived - middle.arrived - (middle.arrived - first.arrived);
+    const deviation = Math.sqrt(Math.max(1, last.arrived - first.arrived));
+    return { trend: change / half ** 2, trendDeviation: deviation / half ** 2 };
+  }
+  function countReport(isLate: boolean, time: number) {
+    if (!minutes.at(-1) || minutes.at(-1)!.time <= time - 60) {
+      minutes.push({ time, late: 0, all: 0 });
+    }
+    const minute = minutes.at(-1)!;
+    minute.all++;
+    if (isLate) minute.late++;
+  }
+  function lateShare(): number {
+    const all = minutes.reduce((sum, minute) => sum + minute.all, 0);
+    return all === 0 ? 0 : minutes.reduce((sum, minute) => sum + minute.late, 0) / all;
+  }
   function forget(time: number) {
-    while (looks.length > 2 && looks[1]!.time <= time - window) looks.shift();
+    const oldest = time - TREND_WINDOWS * window;
+    while (looks.length > 2 && looks[1]!.time <= oldest) looks.shift();
+    while (minutes[0] && minutes[0].time <= time - HOUR) minutes.shift();
     while (reports.length > MOST || reports[0] && reports[0].time < time - window) reports.shift();
     const old = (index: number) => (uploads[index]?.time ?? time) < time - window;
     while (uploads.length > MOST || uploads.length > FEWEST && old(0)) uploads.shift();
-    const [oldest] = reportedIds;
-    if (reportedIds.size > MOST) reportedIds.delete(oldest!);
+    const [id] = reportedIds;
+    if (reportedIds.size > MOST) reportedIds.delete(id!);
     // Given up and dead-lettered: nobody will report it.
-    const lost = time - Math.max(window, 5 * (percentile(uploads, 0.95) ?? window));
     for (const [id, { since }] of inHand) {
-      if (since >= lost && inHand.size <= MOST) break;
+      const isOld = since < time - window && since < time - 5 * (uploadP95() ?? window);
+      if (!isOld && inHand.size <= MOST) break;
       inHand.delete(id);
     }
   }
+  const uploadP95 = () => percentile(uploads.map(({ seconds }) => seconds), 0.95);
 
   return {
     started(id, worker, time) {
@@ -130,26 +170,30 @@ export function createMeter({ window, shortWindow }: Windows): Meter {
       if (!known) begun++;
       lastReport = time;
       reports.push({ time, responseTime });
+      const hasWaited = time - lastWaiting < 2 * window; // else the publisher's clock is behind
+      countReport(hasWaited && responseTime > objective && (uploadTime ?? 0) <= objective, time);
       return true;
     },
     observed(ready, consumers, time) {
       first ??= time;
       waiting = ready;
       workers = consumers;
+      if (ready > 0) lastWaiting = time;
       looks.push({ time, arrived: begun + ready });
-      if (!expected || consumers < expected.workers) return;
-      startTime = time - expected.since;
-      expected = undefined;
+      while (expected[0] && consumers >= expected[0].workers) {
+        startTime = time - expected.shift()!.since;
+      }
     },
     asked(wanted, time) {
-      if (wanted > workers) expected ??= { workers: wanted, since: time };
-      else expected = undefined;
+      const since = expected.find((each) => each.workers >= wanted)?.since ?? time;
+      expected = expected.filter((each) => each.workers < wanted);
+      if (wanted > workers) expected.push({ workers: wanted, since });
     },
     measure(time) {
       forget(time);
       const finished = reports.length;
       const seconds = uploads.map(({ seconds }) => seconds);
-      const times = reports.map(({ responseTime }) => ({ seconds: responseTime }));
+      const times = reports.map(({ responseTime }) => responseTime);
       const mean = seconds.length > 0
         ? seconds.reduce((sum, each) => sum + each, 0) / seconds.length
         : waiting > 0 && finished > 0
@@ -163,9 +207,12 @@ export function createMeter({ window, shortWindow }: Windows): Meter {
         arrivalRate: rate(window, time),
         recentRate: rate(shortWindow, time),
         serviceTime: mean,
-        serviceP95: percentile(uploads, 0.95) ?? mean,
+        serviceP95: percentile(seconds, 0.95) ?? mean,
         p50: percentile(times, 0.5),
         p95: percentile(times, 0.95),
+        ...trend(time),
+        lateShare: lateShare(),
+        sinceWaiting: time - lastWaiting,
         startTime,
         finished,
         silence: time - (lastReport ?? first ?? time),
@@ -176,7 +223,7 @@ export function createMeter({ window, shortWindow }: Windows): Meter {
 }
 
 /** The value below which a share of the samples lies (nearest rank). */
-function percentile(samples: { seconds: number }[], share: number): number | undefined {
-  const sorted = samples.map(({ seconds }) => seconds).sort((a, b) => a - b);
+function percentile(samples: number[], share: number): number | undefined {
+  const sorted = Float64Array.from(samples).sort();
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
 }

@@ -86,7 +86,13 @@ export function dockerDriver(options: DockerDriverOptions): Driver {
           Labels: { [LABEL]: appId },
           HostConfig: { AutoRemove: true, NetworkMode: network },
         });
-        await call("POST", `/containers/${JSON.parse(created.toString()).Id}/start`);
+        const id = JSON.parse(created.toString()).Id;
+        try {
+          await call("POST", `/containers/${id}/start`);
+        } catch (error) {
+          await call("DELETE", `/containers/${id}`);
+          throw error;
+        }
       }
     },
     async stop(_appId, workers) {

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { eventually, root } from "../../../lib/testing.ts";
 import { setup } from "../testing/setup.ts";
+import { dockerDriver } from "./docker.ts";
 
 const socket = Deno.env.get("DOCKER_SOCKET") || "/var/run/docker.sock";
 
@@ -98,4 +99,29 @@ Deno.test("scaler --driver docker starts containers, finds them again, stops an 
   await eventually(async () =>
     assert.deepEqual(await docker("ps", "-aq", "--filter", `label=${label}`), "")
   );
+});
+
+Deno.test("a container that cannot be started is removed", async () => {
+  const directory = await Deno.makeTempDir({ prefix: "event-sink-docker-" });
+  const path = `${directory}/docker.sock`;
+  const requests: string[] = [];
+  const server = Deno.serve({ path, onListen() {} }, ({ method, url }) => {
+    const { pathname } = new URL(url);
+    requests.push(`${method} ${pathname}`);
+    if (pathname.endsWith("/create")) return Response.json({ Id: "abc" }, { status: 201 });
+    if (method === "DELETE") return new Response(null, { status: 204 });
+    return Response.json({ message: "network lost not found" }, { status: 404 });
+  });
+  await using driver = dockerDriver({
+    ...{ amqpUrl: "amqp://localhost", socket: path, image: "worker", network: "lost" },
+    arguments: [],
+  });
+  await assert.rejects(driver.start("e1", 1), /start: 404: network lost not found/);
+  assert.deepEqual(requests, [
+    "POST /v1.41/containers/create",
+    "POST /v1.41/containers/abc/start",
+    "DELETE /v1.41/containers/abc",
+  ]);
+  await server.shutdown();
+  await Deno.remove(directory, { recursive: true });
 });

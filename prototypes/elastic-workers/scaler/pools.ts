@@ -2,7 +2,7 @@
  * The pools: as many workers of each app as were asked for last.
  * @module
  */
-import { backoff, type Log, pause, printable } from "@event-sink/lib";
+import { backoff, counted, type Log, pause, printable } from "@event-sink/lib";
 import type { ScaleRequest } from "../message.ts";
 
 /** A worker that a driver has started, or has found. */
@@ -24,6 +24,8 @@ export interface Driver extends AsyncDisposable {
 
 /** Milliseconds between two looks whether all of them live. */
 const INTERVAL = 1000;
+/** Milliseconds of life after which a worker's end does not count as a failed start. */
+const HEALTHY = 10_000;
 
 /** What keeps the pools. Dispose it to end it, and the driver. */
 export interface Pools extends AsyncDisposable {
@@ -45,22 +47,39 @@ export function createPools(
     string,
     { workers: number; asked: number; reason: string; published: number }
   >();
+  /** When workers were started last, and how many there were then. */
+  const started = new Map<string, { time: number; workers: number }>();
   let news = Promise.withResolvers<void>();
 
-  /** Starts and stops what is missing or too much; what is there is what the driver finds, whoever started it. */
-  async function adjust(appId: string) {
+  /**
+   * Starts and stops what is missing or too much; what is there is what the driver finds, whoever started it. Returns whether all that were started
+   * live.
+   */
+  async function adjust(appId: string): Promise<boolean> {
     const { workers, reason } = wanted.get(appId)!;
     const there = await driver.list(appId);
     const missing = workers - there.length;
-    if (missing === 0 || signal.aborted) return;
+    const last = started.get(appId);
+    const isYoung = last !== undefined && Date.now() - last.time < HEALTHY;
+    if (missing === 0 || signal.aborted) return !isYoung;
+    if (isYoung && there.length < Math.min(last.workers, workers)) {
+      started.delete(appId);
+      const gone = Math.min(last.workers, workers) - there.length;
+      throw new Error(`${counted(gone, "worker")} of ${appId} ended soon after the start`);
+    }
     await print(
       ` [x] ${appId}: ${there.length} to ${workers} workers${
         reason === "" ? "" : `: ${printable(reason, 300)}`
       }`,
     );
-    if (missing > 0) return await driver.start(appId, missing);
+    if (missing > 0) {
+      await driver.start(appId, missing);
+      started.set(appId, { time: Date.now(), workers });
+      return false;
+    }
     const idleFirst = there.toSorted((a, b) => Number(a.busy ?? false) - Number(b.busy ?? false));
     await driver.stop(appId, idleFirst.slice(0, -missing));
+    return !isYoung;
   }
   async function keep() {
     const failures = new Map<string, { count: number; until: number }>();
@@ -70,8 +89,7 @@ export function createPools(
         const failed = failures.get(appId);
         if (failed && Date.now() < failed.until) continue;
         try {
-          await adjust(appId);
-          failures.delete(appId);
+          if (await adjust(appId)) failures.delete(appId);
         } catch (error) {
           if (signal.aborted) return;
           const count = (failed?.count ?? 0) + 1;

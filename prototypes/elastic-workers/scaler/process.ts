@@ -2,7 +2,7 @@
  * Workers as child processes.
  * @module
  */
-import { backoff, type Log } from "@event-sink/lib";
+import type { Log } from "@event-sink/lib";
 import { resolve } from "node:path";
 import { readStateFile } from "../worker/state_file.ts";
 import type { Driver, Worker } from "./pools.ts";
@@ -22,8 +22,6 @@ export interface ProcessDriverOptions {
 
 /** Milliseconds that a process has from its start until it holds its state file. */
 const START_LIMIT = 10_000;
-/** Milliseconds of life after which a worker's end does not count as a failed start. */
-const HEALTHY = 10_000;
 
 /** Returns the driver. Workers of an earlier scaler with the same directory are found again by their state files. */
 export async function processDriver(options: ProcessDriverOptions): Promise<Driver> {
@@ -31,13 +29,10 @@ export async function processDriver(options: ProcessDriverOptions): Promise<Driv
   const directory = resolve(options.directory);
   await Deno.mkdir(directory, { recursive: true, mode: 0o700 });
   const children = new Map<string, Deno.ChildProcess>();
-  let failures = 0;
-  let pauseUntil = 0;
 
   function spawn(appId: string, name: string) {
     const file = `${directory}/${name}`;
     Deno.writeTextFileSync(file, "starting");
-    const started = Date.now();
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--no-prompt", "--allow-net", `--allow-read`, `--allow-write`],
@@ -58,9 +53,7 @@ export async function processDriver(options: ProcessDriverOptions): Promise<Driv
     child.status.then(async ({ success, code, signal }) => {
       children.delete(name);
       await Deno.remove(file).catch(() => {}); // usually the worker has done it
-      if (success || Date.now() - started > HEALTHY) return void (failures = 0);
-      pauseUntil = Date.now() + backoff(++failures, { first: 500, longest: 60_000 });
-      log.warn(`${name} has ended soon after its start, with ${signal ?? code}`);
+      if (!success) log.warn(`${name} has ended with ${signal ?? code}`);
     });
   }
 
@@ -78,7 +71,7 @@ export async function processDriver(options: ProcessDriverOptions): Promise<Driv
       return workers;
     },
     start(appId, count) {
-      for (let number = 0; number < count && Date.now() >= pauseUntil; number++) {
+      for (let number = 0; number < count; number++) {
         spawn(appId, `${appId}-${crypto.randomUUID().slice(0, 8)}`);
       }
       return Promise.resolve();

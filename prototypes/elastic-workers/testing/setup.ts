@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import {
   connectProbe,
   eventually,
+  layCable,
   type Running,
   startServers,
   startTool,
@@ -20,6 +21,8 @@ export type ToolName = "publisher" | "worker" | "monitor" | "scaler";
 export async function setup(name: string) {
   await using stack = new AsyncDisposableStack();
   const { amqpUrl } = stack.use(await startServers());
+  // Between the tools and the broker: can be cut.
+  const cable = stack.use(layCable(amqpUrl));
   const appId = unique(name);
   const queues = {
     upload: `${appId}_upload`,
@@ -39,6 +42,7 @@ export async function setup(name: string) {
   };
   return {
     amqpUrl,
+    cable,
     appId,
     queues,
     probe,
@@ -47,7 +51,7 @@ export async function setup(name: string) {
     start: (tool: ToolName, ...args: string[]): Running =>
       owned.use(
         startTool("prototypes/elastic-workers", tool, [...named[tool], ...args], {
-          AMQP_URL: amqpUrl,
+          AMQP_URL: cable.url,
         }),
       ),
     /** Starts a worker and waits until it is ready. */
