@@ -33,7 +33,7 @@ export const brokerFlags: BrokerFlags = {
   },
 };
 
-/** A refused declaration of something that can be used as it is: declaring again, on another channel, does so. */
+/** A refused declaration that succeeds when it is made again, on another channel: what exists is used as it is then, or was deleted. */
 export class UsedAsItIs extends Error {}
 
 /** What a delay or a priority hangs on: with other values of these a queue does not serve. */
@@ -48,6 +48,7 @@ const NEEDED_BEFORE_ANOTHER = new RegExp(`${NEEDED.source}|^durable$`);
  */
 export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(channel: C) => C {
   const existing = new Set<string>();
+  const streams = new Set<string>();
 
   /** Declares, or only checks what is known to exist in another form; `needed` are the properties that must not differ. */
   async function once<T>(
@@ -58,13 +59,14 @@ export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(
     try {
       return await (existing.has(key) ? check() : declare());
     } catch (error) {
-      existing.delete(key); // it may have been deleted since
       const { code, message } = error as Error & { code?: number };
+      if (existing.delete(key) && code === 404) throw new UsedAsItIs(message);
       const differing = /inequivalent arg '([^']*)'(?:.*: (received .*?)"?$)?/s.exec(message);
       if (code !== 406 || !differing) throw error;
       const [, property = "", values = ""] = differing;
       if (needed.test(property) && !values.startsWith("received none")) throw error;
       existing.add(key);
+      if (/current is .*'stream'/.test(values)) streams.add(key);
       const what = property === "durable"
         ? "not durable, so it does not outlive the broker"
         : `with another ${property}${values && ` (${values})`}`;
@@ -77,7 +79,7 @@ export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(
   }
 
   return (channel) => {
-    const { assertQueue, assertExchange } = channel;
+    const { assertQueue, assertExchange, consume } = channel;
     channel.assertQueue = (name, options = {}) => {
       // Under a name that the broker makes there is nothing yet.
       if (!name) return assertQueue.call(channel, name, options);
@@ -95,6 +97,12 @@ export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(
         declare: () => assertExchange.call(channel, name, kind, options),
         check: () => channel.checkExchange(name).then(() => ({ exchange: name })),
       });
+    channel.consume = async (name, ...how) => {
+      if (!streams.has(`queue '${name}'`)) return await consume.call(channel, name, ...how);
+      // A consumer begins at its end, and what it gives back is gone for it.
+      const text = `Cannot consume '${name}': it exists as a stream, and would lose messages here`;
+      throw Object.assign(new Error(text), { code: 406 });
+    };
     return channel;
   };
 }

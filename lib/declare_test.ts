@@ -114,6 +114,48 @@ Deno.test("a queue that is used as it is, and deleted, is declared anew", async 
   assert.equal(await test.difference(test.name, {}), undefined);
 });
 
+Deno.test("a retry queue that is used as it is, and deleted, is declared anew", async () => {
+  await using test = await setup("quorum");
+  await test.probe.channel.assertQueue(`${test.name}.retry.1`, {
+    durable: true,
+    deadLetterExchange: "event-sink.retry",
+    deadLetterRoutingKey: test.name,
+    arguments: { "x-queue-type": "classic" },
+  });
+  const stop = new AbortController();
+  let handled = 0;
+  await consume(test.broker, {
+    queue: test.name,
+    declare: (channel) => channel.assertQueue(test.name, { durable: true }),
+    retryDelay: 20,
+    signal: stop.signal,
+    ready: () => test.probe.channel.sendToQueue(test.name, Buffer.from("text")),
+  }, async ({ attempt }) => {
+    if (++handled === 4) return stop.abort();
+    if (attempt === 1) throw new Error("again");
+    await test.probe.channel.deleteQueue(`${test.name}.retry.1`);
+    test.probe.channel.sendToQueue(test.name, Buffer.from("text"));
+  });
+  assert.equal(handled, 4);
+});
+
+Deno.test("a stream under the queue's name is not consumed: it begins at its end, and gives nothing back", async () => {
+  await using test = await setup();
+  const stream = { durable: true, arguments: { "x-queue-type": "stream" } };
+  const other = await connectProbe(test.amqpUrl);
+  try {
+    await other.channel.assertQueue(test.name, stream);
+  } catch {
+    return; // the embedded broker has none, and has closed the connection (540)
+  }
+  await other.model.close();
+  await assert.rejects(test.handle(() => {}), /exists as a stream/);
+  await using publisher = await createPublisher(test.broker, {
+    declare: (channel) => channel.assertQueue(test.name, { durable: true }),
+  });
+  await publisher.publish({ routingKey: test.name, body: "text" });
+});
+
 Deno.test("with queueType the queue, its retries and its dead letters are of this type", async () => {
   await using test = await setup("quorum");
   const attempts: number[] = [];

@@ -50,10 +50,11 @@ const RETRY_EXCHANGE = "event-sink.retry";
 const MISSED_EXCHANGE = "event-sink.missed";
 
 /**
- * How often a message may come back before it is published anew: RabbitMQ 4 drops one that a quorum queue has delivered more than 20 times
- * (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
+ * How often a message may come back before it is published anew: RabbitMQ drops one that a quorum queue has delivered more often than its
+ * limit, 20 by default in RabbitMQ 4 (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling). A client cannot ask for the limit
+ * that a policy sets; this keeps to one of 3.
  */
-export const MOST_DELIVERIES = 10;
+export const MOST_DELIVERIES = 2;
 
 /** Longest time between two attempts, in milliseconds. */
 const LONGEST_DELAY = 3_600_000;
@@ -136,7 +137,10 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
     const { attempt } = history;
     const expiration = backoff(attempt, { first: retryDelay, longest: LONGEST_DELAY, factor: 3 });
     const routingKey = await retryQueue(attempt);
-    await publish(raw, history, { routingKey, expiration, own: { "x-reason": reason } });
+    // With a history RabbitMQ 3 drops what expires into a queue that it has expired in before, as a cycle (https://www.rabbitmq.com/docs/dlx#effects).
+    const { "x-death": _, ...headers } = withoutCopies(raw.properties.headers);
+    const own = { "x-reason": reason };
+    await publish(raw, history, { routingKey, expiration, headers, own });
     const delay = (expiration / 1000).toFixed(1);
     tell(raw, `is tried again in ${delay} s, after attempt ${attempt}`, reason);
   }

@@ -93,12 +93,16 @@ Deno.test("show shows reason, attempts, age, origin and body, and leaves all as 
   assert.deepEqual(parts(after), parts(before));
 });
 
-for (const type of ["classic", "quorum"]) {
-  Deno.test(`looking a hundred times leaves a ${type} queue as it was, in its order`, async () => {
+const declarations = {
+  classic: { "x-queue-type": "classic" },
+  quorum: { "x-queue-type": "quorum" },
+  "quorum with a delivery limit of 3": { "x-queue-type": "quorum", "x-delivery-limit": 3 },
+};
+for (const [type, declared] of Object.entries(declarations)) {
+  Deno.test(`looking a hundred times leaves a queue as it was, in its order: ${type}`, async () => {
     await using test = await setup();
     await test.probe.channel.deleteQueue(test.dlq);
-    const declaration = { durable: true, arguments: { "x-queue-type": type } };
-    await test.probe.channel.assertQueue(test.dlq, declaration);
+    await test.probe.channel.assertQueue(test.dlq, { durable: true, arguments: declared });
     await test.fill(numbered(7));
     await using broker = await connectBroker({ amqpUrl: test.amqpUrl });
     const { signal } = new AbortController();
