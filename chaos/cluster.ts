@@ -15,16 +15,17 @@ import {
   pause,
   runTool,
   textFlag,
+  within,
 } from "@event-sink/lib";
-import { startBulk } from "./bulk.ts";
-import { startFailing } from "./failing.ts";
+import { type Bulk, startBulk } from "./bulk.ts";
+import { type Failing, startFailing } from "./failing.ts";
 import { numbers, outages } from "./faults.ts";
 import { createKills } from "./kills.ts";
 import { startCluster } from "./nodes.ts";
 import { keepLogs } from "./part.ts";
+import { recordLog } from "./record.ts";
 import { startServers } from "./servers.ts";
 import { queue } from "./sink.ts";
-import { recordLog } from "./record.ts";
 
 const SIZE = 3;
 /** Of so many messages of the file's, one more fails twice. */
@@ -75,18 +76,16 @@ await runTool(import.meta, {
     say(`VIOLATED: ${what}`).catch(() => {}); // a closed stdout ends it all
   }
   await print(` [*] Seed ${seed}, ${SIZE} nodes of ${flags.rabbitmq}. To exit press CTRL+C`);
-  await using cluster = await startCluster({
-    ...{ root: flags.rabbitmq, size: SIZE, violated, signal },
-  });
+  const root = flags.rabbitmq;
+  await using cluster = await startCluster({ root, size: SIZE, violated, signal });
   const { amqpUrl, nodes } = cluster;
   await using store = await startServers(amqpUrl, { violated, log });
   const record = recordLog("trial");
   const closing = new AbortController();
   const stop = AbortSignal.any([signal, closing.signal]);
-  await using broker = await connectBroker({
-    ...{ amqpUrl, queueType: "quorum", log: record, signal },
-  });
-  await using publisher = await createPublisher(broker, { signal });
+  const own = { amqpUrl, queueType: "quorum", log: record, signal } as const;
+  await using broker = await connectBroker(own);
+  await using publisher = await createPublisher(broker, { signal: stop });
   const failing = await startFailing(broker, { publisher, signal: stop });
   const { mongoUrl } = store;
   const { messages, rate } = flags;
@@ -104,39 +103,29 @@ await runTool(import.meta, {
     if (!await kills.befall(outage)) break;
   }
   sending.abort();
-  await Promise.all([loading, watching]);
-  const drained = performance.now();
-  function missing() {
-    return failing.check().missing.length;
+  const over = await within(DRAIN, Promise.all([loading, watching]));
+  if (!over) violated(`messages are unconfirmed ${DRAIN / 1000} s after the last outage`);
+  const { sink, failed, took } = await settle(bulk, failing, signal);
+  for (const { missing, excess } of [sink, failed]) {
+    for (const what of missing.slice(0, 5)) violated(`lost: ${what}`);
+    for (const what of excess.slice(0, 5)) violated(`too much: ${what}`);
   }
-  let account = await bulk.check();
-  while (account.missing.length + missing() > 0 && performance.now() - drained < DRAIN) {
-    await pause(1000, signal);
-    account = await bulk.check();
-  }
-  const drain = performance.now() - drained;
-  for (const what of account.missing.slice(0, 5)) violated(`lost: ${what}`);
-  for (const what of account.excess.slice(0, 5)) violated(`too much: ${what}`);
-  const failed = failing.check();
-  for (const what of failed.missing.slice(0, 5)) violated(`lost: ${what}`);
-  for (const what of failed.excess.slice(0, 5)) violated(what);
-  for (const name of Object.keys(queues)) {
-    const channel = await broker.createChannel();
-    const { messageCount } = await channel.checkQueue(deadLetterQueue(name));
-    if (messageCount > 0) violated(`${messageCount} in ${deadLetterQueue(name)}`);
+  for (const name of Object.keys(queues).map(deadLetterQueue)) {
+    const dead = await broker.createChannel().then((channel) => channel.checkQueue(name))
+      .catch((error) => void violated(`${name} cannot be looked at: ${error.message}`));
+    if (dead && dead.messageCount > 0) violated(`${dead.messageCount} in ${name}`);
   }
   closing.abort();
   await failing.consuming;
 
-  await print(`\n${kills.account()}, with seed ${seed}`);
-  await print(
-    `send: ${account.accepted} confirmed, ${account.missing.length} lost, ${account.excess.length} stored twice`,
-  );
-  await print(
-    `failing twice: ${failed.accepted} confirmed, ${failed.missing.length} lost, ${failed.again} handled again after their end`,
-  );
-  await print(kills.times());
-  await print(`Until everything was through: ${(drain / 1000).toFixed(1)} s more`);
+  await print([
+    `\n${kills.account()}, with seed ${seed}`,
+    `send: ${sink.accepted} confirmed, ${sink.missing.length} lost, ${sink.excess.length} stored twice`,
+    `failing twice: ${failed.accepted} confirmed, ${failed.missing.length} lost, ` +
+    `${failed.again} handled again after their end`,
+    kills.times(),
+    `Until everything was through: ${(took / 1000).toFixed(1)} s more`,
+  ].join("\n"));
   if (flags.logs === "" && violations.length === 0) return;
   const parts = [...nodes, ...store.parts, ...bulk.parts, record];
   const logs = await keepLogs(flags.logs, parts);
@@ -146,3 +135,15 @@ await runTool(import.meta, {
     `${violations.length} violations with seed ${seed}; what the processes wrote is in ${logs}`,
   );
 });
+
+/** Waits until all that was confirmed has come out, and returns the accounts and how long it took, in milliseconds. */
+async function settle(bulk: Bulk, failing: Failing, signal: AbortSignal) {
+  const start = performance.now();
+  while (true) {
+    const [sink, failed] = [await bulk.check(), failing.check()];
+    const took = performance.now() - start;
+    const missing = sink.missing.length + failed.missing.length;
+    if (missing === 0 || took > DRAIN) return { sink, failed, took };
+    await pause(1000, signal);
+  }
+}

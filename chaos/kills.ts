@@ -114,7 +114,8 @@ export function createKills(options: KillsOptions): Kills {
     async befall({ nodes, pause: rest }) {
       const killed = performance.now();
       const targets = nodes.map(({ name, down }) => ({
-        ...{ node: cluster.nodes.find((node) => node.name === name)!, down },
+        node: cluster.nodes.find((node) => node.name === name)!,
+        down,
       }));
       counts.push(targets.length);
       const names = nodes.map(({ name }) => name).join(" and ");
