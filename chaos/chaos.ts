@@ -8,12 +8,13 @@
  */
 import { numberFlag, runTool, textFlag, UsageError, withoutPassword } from "@event-sink/lib";
 import { faults, numbers } from "./faults.ts";
+import { keepLogs } from "./part.ts";
 import { pipeline } from "./pipeline.ts";
 import { reactor } from "./reactor.ts";
 import { createRounds } from "./rounds.ts";
 import { startServers } from "./servers.ts";
 import { sink } from "./sink.ts";
-import { createWorld, onBroker, type Setup, type World } from "./world.ts";
+import { createWorld, onBroker, type Setup } from "./world.ts";
 
 /** Faults of a round; then all must flow again. */
 const ROUND = 20;
@@ -114,7 +115,7 @@ await runTool(import.meta, {
       .account()}`,
   );
   const failed = violations.length > 0;
-  const logs = flags.logs !== "" || failed ? await keepLogs(flags.logs, world) : "";
+  const logs = flags.logs !== "" || failed ? await keepLogs(flags.logs, world.parts) : "";
   for (const what of violations) await print(`VIOLATED: ${what}`);
   if (!failed) return;
   throw new Error(
@@ -148,13 +149,4 @@ async function borrow(url: string, setups: Setup[]): Promise<AsyncDisposable> {
         for (const exchange of exchanges) await channel.deleteExchange(exchange);
       }),
   };
-}
-
-async function keepLogs(name: string, { parts }: World): Promise<string> {
-  const directory = name || await Deno.makeTempDir({ prefix: "chaos-logs-" });
-  await Deno.mkdir(directory, { recursive: true });
-  for (const { name, log } of parts) {
-    await Deno.writeTextFile(`${directory}/${name.replaceAll(" ", "-")}`, log());
-  }
-  return directory;
 }

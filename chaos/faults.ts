@@ -78,3 +78,27 @@ export function describe({ kind, target, lasts }: Fault): string {
   const { about, longest } = kinds[kind];
   return `${target}: ${about}${longest > 0 ? ` ${(lasts / 1000).toFixed(1)} s` : ""}`;
 }
+
+/** One node killed, or two at the same time. */
+export interface Outage {
+  /** Which, and how many milliseconds until each is started again. */
+  nodes: { name: string; down: number }[];
+  /** Milliseconds until the next outage, once all nodes are back. */
+  pause: number;
+}
+
+/** Longest time until a killed node is started again, and longest pause, in milliseconds. */
+const LONGEST_DOWN = 10_000;
+const LONGEST_REST = 3000;
+
+/** The sequence of outages that a seed determines, without end: of one node and of two in turn. */
+export function* outages(random: () => number, names: readonly string[]): Generator<Outage, never> {
+  for (let count = 1;; count = 3 - count) {
+    const left = [...names];
+    const nodes = Array.from({ length: count }, () => ({
+      name: left.splice(Math.floor(random() * left.length), 1)[0]!,
+      down: Math.round(LONGEST_DOWN * random()),
+    }));
+    yield { nodes, pause: Math.round(LONGEST_REST * random()) };
+  }
+}

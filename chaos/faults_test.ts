@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { channelErrors } from "./channel_error.ts";
-import { faults, numbers } from "./faults.ts";
+import { faults, numbers, outages } from "./faults.ts";
 
 const targets = { "kill": ["a", "b"], "cut": ["a to broker"], "blocked": [] };
 
@@ -13,6 +13,18 @@ Deno.test("faults() are the same for the same seed, others for another, and of k
   assert.deepEqual(first(200, 7), first(200, 7));
   assert.notDeepEqual(first(200, 7), first(200, 8));
   assert.deepEqual(new Set(first(200, 7).map(({ kind }) => kind)), new Set(["kill", "cut"]));
+});
+
+Deno.test("outages() are the same for the same seed, of one node and of two different ones in turn", () => {
+  function first(count: number, seed: number) {
+    const all = outages(numbers(seed), ["a", "b", "c"]);
+    return Array.from({ length: count }, () => all.next().value);
+  }
+  assert.deepEqual(first(100, 7), first(100, 7));
+  assert.notDeepEqual(first(100, 7), first(100, 8));
+  for (const [index, { nodes }] of first(100, 7).entries()) {
+    assert.equal(new Set(nodes.map(({ name }) => name)).size, index % 2 + 1);
+  }
 });
 
 /** A frame of a channel: a method with its class and number, and some of its fields. */

@@ -127,3 +127,16 @@ async function memoryOf(pid: number): Promise<number> {
 export function inMegabytes(bytes: number): string {
   return `${Math.round(bytes / 2 ** 20)} MB`;
 }
+
+/** Writes what the processes wrote to files, and returns the directory: that with the given name, or a new one. */
+export async function keepLogs(
+  name: string,
+  parts: readonly Pick<Part, "name" | "log">[],
+): Promise<string> {
+  const directory = name || await Deno.makeTempDir({ prefix: "chaos-logs-" });
+  await Deno.mkdir(directory, { recursive: true });
+  for (const { name, log } of parts) {
+    await Deno.writeTextFile(`${directory}/${name.replaceAll(" ", "-")}`, log());
+  }
+  return directory;
+}

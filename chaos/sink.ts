@@ -6,9 +6,10 @@ import { pause, within } from "@event-sink/lib";
 import { root, type Running, start, startTool } from "../lib/testing.ts";
 import type { Account, Setup, System, World } from "./world.ts";
 
-const folder = "consumers/mongo";
-const exchange = "clowder.metrics";
-const queue = "event.sink.mongo";
+/** Where its tools are, and where its messages go. */
+export const folder = "consumers/mongo";
+export const exchange = "clowder.metrics";
+export const queue = "event.sink.mongo";
 
 /** Lines of a file, and how many of them are sent per second. */
 const LINES = 100;
@@ -105,13 +106,14 @@ function startSink(world: World): System {
 }
 
 /** Bodies of different sizes, some of more than one frame. */
-function lineOf(id: string): string {
+export function lineOf(id: string): string {
   const number = Number(id.split(".")[1]);
   const size = number % 100 === 50 ? 50_000 : (number * 37) % 500;
   return JSON.stringify({ id, body: "x".repeat(size) });
 }
 
-async function idsOf(file: string): Promise<string[]> {
+/** The ids of the lines that `send --unsent` has left in a file. */
+export async function idsOf(file: string): Promise<string[]> {
   try {
     const text = (await Deno.readTextFile(file)).trim();
     await Deno.remove(file);
@@ -122,13 +124,20 @@ async function idsOf(file: string): Promise<string[]> {
   }
 }
 
+/** Starts the sink's `send` in a folder: its task may write below that. */
+export function startSend(
+  args: string[],
+  options: { cwd: string; env: Record<string, string> },
+): Running {
+  const { tasks } = JSON.parse(Deno.readTextFileSync(`${root}${folder}/deno.json`));
+  const [, ...words] = (tasks.send as string).replace("send.ts", `${root}${folder}/send.ts`)
+    .split(" ");
+  return start([...words, ...args], options);
+}
+
 /** `send`, which ends by itself, as something to kill while it runs. */
 function sendPart(world: World) {
   const env = { AMQP_URL: world.amqpUrl("send") };
-  const { tasks } = JSON.parse(Deno.readTextFileSync(`${root}${folder}/deno.json`));
-  // Its task may write below the folder that it is started in.
-  const [, ...words] = (tasks.send as string).replace("send.ts", `${root}${folder}/send.ts`)
-    .split(" ");
   let running: Running | undefined;
   const kill = (signal: Deno.Signal) => {
     try {
@@ -147,7 +156,7 @@ function sendPart(world: World) {
   });
   return {
     async run(args: string[]) {
-      await using process = start([...words, ...args], { cwd: world.directory, env });
+      await using process = startSend(args, { cwd: world.directory, env });
       running = process;
       const hung = await within(HANGS, process.status) === undefined;
       running = undefined;

@@ -67,11 +67,13 @@ export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(
       if (needed.test(property) && !values.startsWith("received none")) throw error;
       existing.add(key);
       if (/current is .*'stream'/.test(values)) streams.add(key);
-      const text = `The ${key} exists with another ${property}${values && ` (${values})`}`;
-      const so = property === "durable" ? ", so it does not outlive the broker" : "";
+      const what = property === "durable"
+        ? "not durable, so it does not outlive the broker"
+        : `with another ${property}${values && ` (${values})`}`;
+      const text = `${key[0]!.toUpperCase()}${key.slice(1)} is used as it is: ${what}`;
       // A retry queue asks for these where it may get them.
       const asked = property === "x-dead-letter-strategy" || property === "x-overflow";
-      log[asked ? "debug" : "info"](`${text}; it is used as it is${so}`);
+      log[asked ? "debug" : "info"](text);
       throw new UsedAsItIs(text);
     }
   }

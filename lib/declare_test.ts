@@ -61,7 +61,7 @@ Deno.test("a queue that exists as a quorum queue is consumed and published to as
   assert.deepEqual(attempts, [1]);
   const lines = test.told.filter((line) => line.includes("as it is"));
   assert.equal(lines.length, 1, test.told.join("\n"));
-  assert.match(lines[0]!, new RegExp(`queue '${test.name}' exists with another x-`));
+  assert.match(lines[0]!, new RegExp(`^Queue '${test.name}' is used as it is: with another x-`));
   await using publisher = await createPublisher(test.broker, {
     declare: (channel) => channel.assertQueue(test.name, { durable: true }),
   });

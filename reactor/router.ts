@@ -12,6 +12,7 @@ import {
   connectBroker,
   connectMongo,
   type Log,
+  nameOf,
   runTool,
   throughOutages,
   type Tool,
@@ -78,7 +79,7 @@ async function route(config: RouterConfig, { flags, log, print, signal, fail }: 
     feedAll(feed, { stream, signal, log }).catch((error) => error === signal.reason || fail(error))
   );
   for (const { queue_name, url } of config.amqp) {
-    await print(` [*] Taking events from queue ${queue_name} of ${withoutPassword(url)}`);
+    await print(` [*] Taking events from queue ${queue_name} of ${nameOf(url)}`);
   }
   const last = journal && await throughOutages(journal.last, { signal, log, isFinal });
   await print(

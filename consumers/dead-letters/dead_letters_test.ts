@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { GetMessage } from "amqplib";
+import type { ConsumeMessage, GetMessage } from "amqplib";
 import { connectBroker } from "@event-sink/lib";
 import { startEmbedded } from "@event-sink/embedded";
 import { connectProbe, eventually, root, start, startTool } from "../../lib/testing.ts";
@@ -85,7 +85,7 @@ Deno.test("show shows reason, attempts, age, origin and body, and leaves all as 
   assert.match((await test.tool("show", "--limit", "1").ended()).stdout, /\n1 of 3 messages shown/);
 
   const after = await test.look(test.dlq);
-  const parts = (messages: GetMessage[]) =>
+  const parts = (messages: ConsumeMessage[]) =>
     messages.map(({ properties, content }) => {
       delete properties.headers?.["x-delivery-count"]; // of a quorum queue
       return { properties, content };

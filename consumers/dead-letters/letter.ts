@@ -61,15 +61,14 @@ export function deliveryCount({ fields, properties: { headers } }: ConsumeMessag
   return fields.redelivered ? Number(headers?.["x-delivery-count"] ?? 0) : 0;
 }
 
-/** The properties of a copy for the same queue: all but what the broker has counted, and where else it has routed the message. */
+/**
+ * The properties of a copy for the same queue: all but what the broker has counted, and where else it has routed the message. What is undefined
+ * here stays so, where a publisher would add an id and the time.
+ */
 export function renewed({ properties }: ConsumeMessage): Options.Publish {
   const { "x-delivery-count": _, CC: __, ...headers } = properties.headers ?? {};
-  const { expiration } = properties;
-  return {
-    ...republishable(properties),
-    ...expiration === undefined ? {} : { expiration },
-    headers,
-  };
+  const { messageId, timestamp, expiration } = properties;
+  return { ...republishable(properties), messageId, timestamp, expiration, headers };
 }
 
 /** Lines for people. What a stranger has written cannot move the cursor or begin a line. */

@@ -4,8 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { GetMessage, Options } from "amqplib";
-import { connectBroker, consume, createLog, type Message } from "@event-sink/lib";
+import type { ConsumeMessage, Options } from "amqplib";
+import { connectBroker, consume, createLog, type Message, pause } from "@event-sink/lib";
 import {
   connectProbe,
   eventually,
@@ -67,10 +67,15 @@ export async function setup() {
       await channel.close();
     },
     /** What is in a queue, which stays. */
-    async look(name: string): Promise<GetMessage[]> {
+    async look(name: string): Promise<ConsumeMessage[]> {
       const channel = await probe.model.createChannel();
-      const found: GetMessage[] = [];
-      for (let message; (message = await channel.get(name));) found.push(message);
+      const found: ConsumeMessage[] = [];
+      await channel.prefetch(65_535);
+      await channel.consume(name, (message) => void found.push(message!));
+      for (let before = -1; found.length > before || await probe.waiting(name) > 0;) {
+        before = found.length;
+        await pause(50);
+      }
       await channel.close();
       return found;
     },

@@ -75,5 +75,7 @@ Deno.test("publishOutbox() waits while the database fails", async () => {
   await eventually(() => assert.equal(test.outbox.size(), 0));
   test.outbox.add("second");
   assert.equal(await test.take(), "second");
-  assert.deepEqual(test.lines.slice(1), ["The database works again"]);
+  // A quorum queue that is just being declared may have refused a message, which is told too.
+  const told = test.lines.filter((line) => line.includes("database"));
+  assert.deepEqual(told.slice(1), ["The database works again"]);
 });
