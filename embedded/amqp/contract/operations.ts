@@ -128,7 +128,10 @@ export async function runOperations(
       result: result ?? null,
       counts: await counts(),
       returned: [...run.returned],
-      delivered: structuredClone(run.delivered),
+      // By name: which consumer gets its first message before the other one depends on the load.
+      delivered: Object.fromEntries(
+        Object.entries(structuredClone(run.delivered)).sort(([a], [b]) => a < b ? -1 : 1),
+      ),
     });
     let seen = await look();
     const wanted = expected && JSON.stringify(expected[number]);
