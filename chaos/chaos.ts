@@ -15,6 +15,7 @@ import { createRounds } from "./rounds.ts";
 import { startServers } from "./servers.ts";
 import { sink } from "./sink.ts";
 import { createWorld, onBroker, type Setup } from "./world.ts";
+import { startTrial } from "./trial.ts";
 
 /** Faults of a round; then all must flow again. */
 const ROUND = 20;
@@ -80,17 +81,7 @@ await runTool(import.meta, {
   const seed = flags.seed ?? Math.floor(Math.random() * 2 ** 32);
   const most = flags.faults ?? Infinity;
   const minutes = flags.minutes ?? (flags.faults === undefined ? MINUTES : Infinity);
-  const started = performance.now();
-  function say(text: string) {
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    return print(`${seconds.padStart(7)} s  ${text}`);
-  }
-  const violations: string[] = [];
-  function violated(what: string) {
-    if (signal.aborted) return; // Ctrl-C at a terminal ends the processes too
-    violations.push(what);
-    say(`VIOLATED: ${what}`).catch(() => {}); // a closed stdout ends it all
-  }
+  const { say, violated, violations } = startTrial({ print, signal });
   await print(` [*] Seed ${seed}, on ${withoutPassword(flags.on)}. To exit press CTRL+C`);
   await using servers = await startServers(flags.on, { violated, log });
   const chosen = flags.system === "all" ? Object.values(setups) : [setups[flags.system]!];

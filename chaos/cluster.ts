@@ -26,6 +26,7 @@ import { keepLogs } from "./part.ts";
 import { recordLog } from "./record.ts";
 import { startServers } from "./servers.ts";
 import { queue } from "./sink.ts";
+import { startTrial } from "./trial.ts";
 
 const SIZE = 3;
 /** Of so many messages of the file's, one more fails twice. */
@@ -64,17 +65,7 @@ await runTool(import.meta, {
   },
 }, async ({ flags, log, print, signal }) => {
   const seed = flags.seed ?? Math.floor(Math.random() * 2 ** 32);
-  const started = performance.now();
-  function say(text: string) {
-    const seconds = ((performance.now() - started) / 1000).toFixed(1);
-    return print(`${seconds.padStart(7)} s  ${text}`);
-  }
-  const violations: string[] = [];
-  function violated(what: string) {
-    if (signal.aborted) return; // Ctrl-C at a terminal ends the processes too
-    violations.push(what);
-    say(`VIOLATED: ${what}`).catch(() => {}); // a closed stdout ends it all
-  }
+  const { say, violated, violations } = startTrial({ print, signal });
   await print(` [*] Seed ${seed}, ${SIZE} nodes of ${flags.rabbitmq}. To exit press CTRL+C`);
   const root = flags.rabbitmq;
   await using cluster = await startCluster({ root, size: SIZE, violated, signal });

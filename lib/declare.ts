@@ -47,8 +47,8 @@ const NEEDED_BEFORE_ANOTHER = new RegExp(`${NEEDED.source}|^durable$`);
  * {@linkcode UsedAsItIs} once. An exchange of another type is an error, and so is a queue that would not do what was asked of it.
  */
 export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(channel: C) => C {
-  const existing = new Set<string>();
-  const streams = new Set<string>();
+  /** What exists in another form, and the values that differ. */
+  const existing = new Map<string, string>();
 
   /** Declares, or only checks what is known to exist in another form; `needed` are the properties that must not differ. */
   async function once<T>(
@@ -65,8 +65,7 @@ export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(
       if (code !== 406 || !differing) throw error;
       const [, property = "", values = ""] = differing;
       if (needed.test(property) && !values.startsWith("received none")) throw error;
-      existing.add(key);
-      if (/current is .*'stream'/.test(values)) streams.add(key);
+      existing.set(key, values);
       const what = property === "durable"
         ? "not durable, so it does not outlive the broker"
         : `with another ${property}${values && ` (${values})`}`;
@@ -98,7 +97,8 @@ export function createDeclarer(log: Log, type?: QueueType): <C extends Channel>(
         check: () => channel.checkExchange(name).then(() => ({ exchange: name })),
       });
     channel.consume = async (name, ...how) => {
-      if (!streams.has(`queue '${name}'`)) return await consume.call(channel, name, ...how);
+      const isStream = /current is .*'stream'/.test(existing.get(`queue '${name}'`) ?? "");
+      if (!isStream) return await consume.call(channel, name, ...how);
       // A consumer begins at its end, and what it gives back is gone for it.
       const text = `Cannot consume '${name}': it exists as a stream, and would lose messages here`;
       throw Object.assign(new Error(text), { code: 406 });

@@ -71,6 +71,8 @@ export async function openQueue(
   /** How many were read and not removed. */
   let held = 0;
   let last: ConsumeMessage | undefined;
+  /** Aborts when the user wants to stop. */
+  let stopping: AbortSignal;
   // A quorum queue takes back what consumers held in the order of their tags, up to 32 of them.
   const tag = crypto.randomUUID();
   let consumers = 0;
@@ -146,26 +148,31 @@ export async function openQueue(
   /** Publishes all messages anew, in their order; each is removed when the broker has confirmed its copy. */
   async function renew(first: ConsumeMessage, signal: AbortSignal) {
     await using publisher = await createPublisher(broker, { timeout, signal });
-    const underway: Promise<void>[] = [];
+    const underway = new Set<Promise<void>>();
+    let failure: unknown;
     async function copy(message: ConsumeMessage) {
       await publisher.ready();
-      const { content: body } = message;
-      const confirmed = publisher.publish({ routingKey: name, body, properties: renewed(message) });
-      underway.push(confirmed.then(() => remove(message)));
+      if (failure) throw failure;
+      const confirmed = publisher
+        .publish({ routingKey: name, body: message.content, properties: renewed(message) })
+        .then(() => remove(message))
+        .catch((error) => failure ??= error)
+        .finally(() => underway.delete(confirmed));
+      underway.add(confirmed);
     }
     await copy(first);
     for await (const message of messages(signal, found.messageCount - 1)) await copy(message);
     await Promise.all(underway);
+    if (failure) throw failure;
   }
 
   /**
    * A quorum queue appends what is given back to what was given back before, and delivers all that first. So all that is needed for everything to
-   * be in its place again.
+   * be in its place again; not when the user wants to stop.
    */
   async function readAllThatWasRead() {
-    for (let more = last; more && deliveryCount(more) > 0;) {
-      more = (await next(BATCH_MESSAGES)).at(-1);
-    }
+    if (!last || deliveryCount(last) === 0) return;
+    for await (const more of messages(stopping, Infinity)) if (deliveryCount(more) === 0) return;
   }
 
   /** Waits until what was given back counts again, which a quorum queue does not wait for; another consumer may have it. */
@@ -184,6 +191,7 @@ export async function openQueue(
     consumers: found.consumerCount,
     async *read(signal, limit = Infinity) {
       let left = Math.min(limit, found.messageCount);
+      stopping = signal;
       for await (const first of messages(signal, 1)) {
         if (deliveryCount(first) >= MOST_DELIVERIES) {
           await renew(first, signal);
