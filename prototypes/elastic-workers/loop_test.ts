@@ -143,6 +143,25 @@ Deno.test("scaler starts workers, stops an idle one first, lets a busy one finis
   await eventually(async () => assert.deepEqual(await alive(directory), []));
 });
 
+Deno.test("scaler's workers declare queues of its --queue-type", async () => {
+  await using test = await setup("types");
+  const flags = ["--queue-type", "quorum", "--state-directory", test.directory];
+  const scaler = test.start("scaler", ...flags);
+  await scaler.seen(/Waiting for scale requests/);
+  test.send(test.queues.scale, { app_id: test.appId, workers: 1 });
+  await eventually(async () => {
+    const channel = await test.probe.model.createChannel();
+    channel.on("error", () => {}); // 404 until a worker has declared it
+    const { consumerCount } = await channel.checkQueue(test.queues.upload);
+    await channel.close();
+    assert.equal(consumerCount, 1);
+  });
+  const options = { durable: true, arguments: { "x-queue-type": "quorum" } };
+  await test.probe.channel.assertQueue(test.queues.upload, options); // 406 for another type
+  scaler.kill("SIGTERM");
+  assert.equal((await scaler.ended()).code, 0);
+});
+
 Deno.test("scaler says when another one takes scale requests from its queue", async () => {
   await using test = await setup("scalers");
   const first = test.start("scaler", "--state-directory", test.directory);

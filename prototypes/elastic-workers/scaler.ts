@@ -76,7 +76,8 @@ Words after -- are further arguments of every worker: scaler -- --upload-time 2-
   },
 }, async ({ flags, words, signal, log, print }) => {
   const args = ["--upload-queuename", flags.uploadQueuename]
-    .concat("--report-queuename", flags.reportQueuename, words);
+    .concat("--report-queuename", flags.reportQueuename)
+    .concat(flags.queueType ? ["--queue-type", flags.queueType] : [], words);
   const driver = await createDriver(flags, args, log);
   await using pools = createPools(driver, { most: flags.most, signal, log, print });
   await using broker = await connectBroker({ ...flags, signal, log });
