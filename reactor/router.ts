@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=QUEUE_TYPE,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Take events from several inputs, number and journal them, and publish them on one stream.
  *
@@ -9,6 +9,7 @@
  */
 import {
   aborted,
+  brokerFlags,
   connectBroker,
   connectMongo,
   type Log,
@@ -33,12 +34,17 @@ import { startZapHandler } from "./zmq/zap.ts";
 /** Milliseconds that stopping may wait for MongoDB. */
 const LAST_WRITE_LIMIT = 8000;
 
-type RouterTool = Tool<typeof databaseFlags>;
+const routerFlags = {
+  ...databaseFlags,
+  config: { ...databaseFlags.config, about: "configuration file" },
+  queueType: brokerFlags.queueType,
+};
+type RouterTool = Tool<typeof routerFlags>;
 
 await runTool(import.meta, {
   about: "Take events from several inputs and publish them on one stream.",
   notes: "Dead-letter queue: <queue_name>.dlq, of an AMQP feed, for messages that are no events",
-  flags: { ...databaseFlags, config: { ...databaseFlags.config, about: "configuration file" } },
+  flags: routerFlags,
   endsByItself: true,
 }, async (tool) => {
   const config = await readConfig(tool.flags.config, parseConfig);
@@ -76,7 +82,9 @@ async function route(config: RouterConfig, { flags, log, print, signal, fail }: 
     await print(` [*] Taking events (${feed.type}) on ${input.endpoint}`);
   }
   const queues = config.amqp.map((feed) =>
-    feedAll(feed, { stream, signal, log }).catch((error) => error === signal.reason || fail(error))
+    feedAll(feed, { stream, flags, signal, log }).catch((error) =>
+      error === signal.reason || fail(error)
+    )
   );
   for (const { queue_name, url } of config.amqp) {
     await print(` [*] Taking events from queue ${queue_name} of ${nameOf(url)}`);
@@ -115,9 +123,9 @@ async function connectJournal(
 
 async function feedAll(
   feed: RouterConfig["amqp"][number],
-  { stream, signal, log }: { stream: Stream; signal: AbortSignal; log: Log },
+  { stream, flags, signal, log }: { stream: Stream } & Pick<RouterTool, "flags" | "signal" | "log">,
 ) {
-  await using broker = await connectBroker({ amqpUrl: feed.url, signal, log });
+  await using broker = await connectBroker({ ...flags, amqpUrl: feed.url, signal, log });
   await feedFromQueue(broker, feed, stream, signal);
 }
 

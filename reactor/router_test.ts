@@ -216,10 +216,14 @@ Deno.test(
     await using probe = await connectProbe(test.amqpUrl, { queues: [queue], exchanges: [nova] });
     // As another program has it, which does not keep it.
     await probe.channel.assertExchange(nova, "direct", { durable: false });
-    await test.router();
+    await test.router("--queue-type", "quorum");
     const sub = await test.subscriber(100);
-    await eventually(() => probe.channel.checkQueue(`${queue}.dlq`).catch(() => assert.fail()))
-      .catch(() => {});
+    await eventually(async () => {
+      const channel = await probe.model.createChannel();
+      channel.on("error", () => {}); // 404 until the router has declared its queues
+      assert.equal((await channel.checkQueue(queue)).consumerCount, 1);
+      await channel.close();
+    });
     probe.channel.publish(nova, "notifications.info", Buffer.from("not json"));
     for (let n = 0; n < 100; n++) {
       const timestamp = "2024-05-01 10:00:00.000000";
@@ -233,8 +237,15 @@ Deno.test(
     );
     assert.deepEqual(events[0]!.namespace, "openstack");
     assert.equal(events[0]!.timestamp, Date.UTC(2024, 4, 1, 10) / 1000);
-    assert.equal((await probe.take(`${queue}.dlq`)).content.toString(), "not json");
-    await eventually(async () => assert.equal(await probe.count(queue), 0));
+    await eventually(async () => assert.equal(await probe.waiting(`${queue}.dlq`), 1));
+    const dead = await probe.channel.get(`${queue}.dlq`, { noAck: true });
+    assert(dead);
+    assert.equal(dead.content.toString(), "not json");
+    await eventually(async () => assert.equal(await probe.waiting(queue), 0));
+    for (const name of [queue, `${queue}.dlq`]) {
+      const options = { durable: true, arguments: { "x-queue-type": "quorum" } };
+      await probe.channel.assertQueue(name, options); // 406 for another type
+    }
   },
 );
 

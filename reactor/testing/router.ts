@@ -147,8 +147,9 @@ export async function setup(
     uri,
     cable: cable!,
     client,
-    async router(): Promise<Running> {
-      const router = owned.use(startTool("reactor", "router", ["-c", config], { MONGO_URL: "" }));
+    async router(...args: string[]): Promise<Running> {
+      const flags = ["-c", config, ...args];
+      const router = owned.use(startTool("reactor", "router", flags, { MONGO_URL: "" }));
       await router.seen(/Routing events/);
       return router;
     },
