@@ -17,6 +17,7 @@ import { publishOutbox } from "@event-sink/lib/outbox";
 import { declare } from "./topology.ts";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Make objects over HTTP, store them and publish OBJECT_CREATED events.",
   notes:
     "POST /api/objects[?count=N] with any JSON body or none, GET /api/objects[?limit=N][&after=ID], GET /api/objects/ID, GET /health",

@@ -27,6 +27,7 @@ import { traced } from "./trace.ts";
 const COLLECT_FOR = 10;
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Count the objects and tasks of the pipeline, and measure their times.",
   notes: `Queue: ${statisticsQueue}. Dead-letter queue: ${deadLetterQueue(statisticsQueue)}
 With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,

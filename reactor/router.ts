@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=QUEUE_TYPE,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=QUEUE_TYPE,STATUS_PORT,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Take events from several inputs, number and journal them, and publish them on one stream.
  *
@@ -42,6 +42,7 @@ const routerFlags = {
 type RouterTool = Tool<typeof routerFlags>;
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Take events from several inputs and publish them on one stream.",
   notes: "Dead-letter queue: <queue_name>.dlq, of an AMQP feed, for messages that are no events",
   flags: routerFlags,

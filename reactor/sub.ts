@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env=STATUS_PORT,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Turn events into tasks for the handlers that the filters name.
  *
@@ -54,6 +54,7 @@ const subFlags = {
 };
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Turn events into tasks for the handlers that the filters name.",
   flags: subFlags,
 }, async (tool) => {

@@ -18,6 +18,7 @@ import { openWorkerQueue } from "./queue/worker_queue.ts";
 import { runWorker } from "./worker/loop.ts";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Execute the handlers of events: claim tasks, run them, write their results.",
   notes: `Results are in the collection of the configuration's 'task_collection', for 48 hours.
 A handler of the driver func has the permissions of its entry; those of this process are the most that it can get.`,

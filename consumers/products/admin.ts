@@ -24,6 +24,7 @@ import { feedbackQueue, queueFlag } from "./queues.ts";
 import { patience, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Keep products, and tell every change of them.",
   notes: `Likes and requests come from ${feedbackQueue("<queue>")}. Dead-letter queue: ${
     deadLetterQueue(feedbackQueue("<queue>"))

@@ -22,6 +22,7 @@ import { openServiceStore } from "./service/store.ts";
 import { patience, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Keep a copy of admin's products, up to date by its events, and take likes.",
   notes: `Dead-letter queue: ${deadLetterQueue("<queue>")}, such as ${
     deadLetterQueue(queueFlag.default)

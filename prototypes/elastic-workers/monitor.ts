@@ -39,6 +39,7 @@ const STARTED_TTL = 60_000;
 const STARTED_EXPIRES = 600_000;
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Watch apps, decide how many workers each should have, and ask the scaler for them.",
   notes: `Dead-letter queue: ${deadLetterQueue("<report queue>")}, such as ${
     deadLetterQueue("DSTREPORT")
