@@ -35,5 +35,15 @@ export { createCrew, type Crew, type Process, type ProcessOptions, startDeno } f
 export { duration, type ProgressLine, startProgress } from "./progress.ts";
 export { queueFlag, recv, type RecvUsage } from "./recv.ts";
 export { type Content, send, type SendFlags, type SendUsage, timeoutFlag } from "./send.ts";
+export {
+  counter,
+  DURATIONS,
+  gauge,
+  histogram,
+  type Labels,
+  type Metric,
+  reading,
+} from "./metrics.ts";
+export { type Part, watch } from "./health.ts";
 export { numberText, parseExactly } from "./json.ts";
 export { counted, pausePerDot, printable, shown, textOf } from "./text.ts";

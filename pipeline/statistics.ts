@@ -18,7 +18,7 @@ import { type Event, eventOf, eventTypes } from "./event.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
 import { patience } from "@event-sink/lib/outbox";
 import { cachedByCost, statisticsApi } from "./statistics/api.ts";
-import { createMetrics } from "./statistics/metrics.ts";
+import { serveMetrics } from "./statistics/metrics.ts";
 import { openStatisticsStore } from "./statistics/store.ts";
 import { declare, statisticsQueue } from "./topology.ts";
 import { traced } from "./trace.ts";
@@ -30,7 +30,7 @@ await runTool(import.meta, {
   longRunning: true,
   about: "Count the objects and tasks of the pipeline, and measure their times.",
   notes: `Queue: ${statisticsQueue}. Dead-letter queue: ${deadLetterQueue(statisticsQueue)}
-With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
+With --port: a page at /, GET /api/statistics, /healthz, /readyz, /metrics (Prometheus)`,
   flags: {
     ...brokerFlags,
     ...httpFlags(0),
@@ -49,10 +49,10 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   let broker: Broker | undefined;
   const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
   const read = cachedByCost(() => store.read());
-  const metrics = createMetrics(read, () => brokerTrouble() === undefined);
+  const observe = serveMetrics(read);
   const patiently = patience({ signal, log });
   const addEvent = batched(async (events) => {
-    (await patiently(() => store.add(events))).forEach(metrics.observe);
+    (await patiently(() => store.add(events))).forEach(observe);
   });
 
   async function consumeAll() {
@@ -71,7 +71,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   const consuming = consumeAll().catch(fail);
   if (flags.port !== undefined) {
     const http = { host: flags.host, allowedHost: flags.allowedHost };
-    const api = { store, read, metrics, brokerTrouble, signal, http, log };
+    const api = { store, read, brokerTrouble, signal, http, log };
     await serve(statisticsApi(api), {
       host: flags.host,
       port: flags.port,

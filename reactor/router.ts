@@ -12,11 +12,13 @@ import {
   brokerFlags,
   connectBroker,
   connectMongo,
+  gauge,
   type Log,
   nameOf,
   runTool,
   throughOutages,
   type Tool,
+  watch,
   within,
   withoutPassword,
 } from "@event-sink/lib";
@@ -96,6 +98,11 @@ async function route(config: RouterConfig, { flags, log, print, signal, fail }: 
       ? ` [*] Journal in ${withoutPassword(url!)}, last number ${last}`
       : " [*] No MongoDB is configured: events are neither numbered nor journaled",
   );
+  stack.use(watch({ name: "router", works: true, trouble: () => undefined }));
+  const inHand = () => stream.inHand.pushed + stream.inHand.awaited;
+  stack.use(gauge("event_sink_in_hand_messages", "Events taken and not published yet", inHand, {
+    messaging_system: "zeromq",
+  }));
   await print(" [*] Routing events. To exit press CTRL+C");
 
   await aborted(signal);

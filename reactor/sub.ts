@@ -8,12 +8,14 @@
  * @module
  */
 import {
+  counter,
   runTool,
   switchFlag,
   textFlag,
   throughOutages,
   type Tool,
   UsageError,
+  watch,
 } from "@event-sink/lib";
 import { curveClientOptions, keyFlags } from "./zmq/curve.ts";
 import { databaseFlags, openDatabase } from "./database.ts";
@@ -83,6 +85,9 @@ await runTool(import.meta, {
       { $setOnInsert: { number: first, at: new Date() } },
       { upsert: true, returnDocument: "after" },
     ), outages);
+  const received = counter("messaging_client_consumed_messages_total", "Events handled", {
+    messaging_system: "zeromq",
+  });
   const follower = follow({
     receive: subscription.receive,
     journal,
@@ -90,6 +95,7 @@ await runTool(import.meta, {
     async handle(events, position) {
       const tasks = events.flatMap((event) => tasksOf(event, flags.name, filters.match));
       await addTasks(collections, tasks);
+      received.value += events.length;
       if (position === undefined) return;
       await subscribers.updateOne(
         { _id: flags.name },
@@ -102,6 +108,11 @@ await runTool(import.meta, {
     log,
   });
   onConnect = follower.catchUp;
+  using _part = watch({
+    name: "subscriber",
+    works: true,
+    trouble: () => subscription.connected ? undefined : `no connection to ${flags.publisherUri}`,
+  });
   await print(" [*] Waiting for events. To exit press CTRL+C");
   await follower.ended;
 });

@@ -2,8 +2,11 @@
  * Writing in batches: many documents to one insert, an answer for each.
  * @module
  */
-import { BadMessage, type Log, throughOutages } from "@event-sink/lib";
+import { BadMessage, histogram, type Log, throughOutages } from "@event-sink/lib";
 import { type Collection, type Document, MongoBulkWriteError, MongoServerError } from "mongodb";
+
+/** Upper bounds of the buckets for the sizes of batches. */
+const SIZES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000];
 
 interface Pending {
   document: Document;
@@ -39,6 +42,7 @@ export function batchWriter(
   let pending: Pending[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
   let writing = false;
+  const measured = histogram("event_sink_batch_documents", "Documents in one write", SIZES);
 
   async function writeAll() {
     clearTimeout(timer);
@@ -54,6 +58,7 @@ export function batchWriter(
   }
 
   async function write(batch: Pending[]) {
+    measured(batch.length);
     try {
       const outage = { signal, log, doing: "write to MongoDB" };
       const bad = await throughOutages(() => insert(batch), outage);

@@ -3,6 +3,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
+import { counter } from "@event-sink/lib";
 import { eventText } from "../event.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Output } from "./output.ts";
@@ -59,6 +60,9 @@ export function startStream(
   let length = 0;
   let room = Promise.withResolvers<void>();
   let published = Promise.resolve();
+  const sent = counter("messaging_client_sent_messages_total", "Events published", {
+    messaging_system: "zeromq",
+  });
 
   function takeAll() {
     scheduled = false;
@@ -78,6 +82,7 @@ export function startStream(
         await publish(text);
         waiter?.resolve(text);
       }
+      sent.value += batch.length;
     } catch (error) {
       batch.forEach(({ waiter }) => waiter?.reject(error));
       failed(error as Error);
