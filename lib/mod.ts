@@ -36,6 +36,7 @@ export { duration, type ProgressLine, startProgress } from "./progress.ts";
 export { queueFlag, recv, type RecvUsage } from "./recv.ts";
 export { type Content, send, type SendFlags, type SendUsage, timeoutFlag } from "./send.ts";
 export {
+  type Counter,
   counter,
   DURATIONS,
   gauge,
