@@ -8,9 +8,10 @@ import type { Broker, Channel } from "./broker.ts";
 import { isRefusal, keepChannel } from "./channel.ts";
 import { CLOSE_LIMIT } from "./connection.ts";
 import { createHand, type Hand } from "./hand.ts";
-import { createRetries, deliveryCount, historyOf, MOST_DELIVERIES } from "./retry.ts";
+import { createRetries, deliveryCount, type History, historyOf, MOST_DELIVERIES } from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
 import { counted, shown } from "./text.ts";
+import { recordFailure, tracedProcess } from "./trace.ts";
 import { during, within } from "./wait.ts";
 
 /** A message as a handler gets it. */
@@ -109,8 +110,7 @@ export async function consume(
     if (messageId !== undefined) returned.add(messageId);
   }
 
-  async function handle(hand: Hand, raw: ConsumeMessage) {
-    const history = historyOf(raw, queue);
+  async function handle(hand: Hand, raw: ConsumeMessage, history: History) {
     let acknowledged = false;
     function ack() {
       acknowledged = true;
@@ -132,6 +132,7 @@ export async function consume(
         try {
           await handler(message);
         } catch (error) {
+          recordFailure(error);
           if (signal.aborted) return hand.giveBack(raw);
           if (acknowledged) broker.log.warn(`Failed after its acknowledgement: ${error}`);
           else await retries.passOn(hand.channel, raw, history, error);
@@ -158,7 +159,11 @@ export async function consume(
       subscription = subscribe(hand, { queue, prefetch }, {
         deliver(raw) {
           if (signal.aborted) hand.giveBack(raw);
-          else hand.take(raw, () => handle(hand, raw));
+          else {
+            const history = historyOf(raw, queue);
+            const traced = { queue, attempt: history.attempt };
+            hand.take(raw, () => tracedProcess(raw, traced, () => handle(hand, raw, history)));
+          }
         },
         refuse(raw) {
           willReturn(raw);

@@ -7,6 +7,7 @@ import type { Options } from "amqplib";
 import type { Broker, Channel } from "./broker.ts";
 import { type Confirms, keepConfirms } from "./confirms.ts";
 import { counted } from "./text.ts";
+import { tracedPublish } from "./trace.ts";
 import { createWindow, type Window } from "./unconfirmed.ts";
 import { aborted, during, within } from "./wait.ts";
 
@@ -105,19 +106,23 @@ export async function createPublisher(
         timestamp: Math.floor(Date.now() / 1000),
         ...properties,
       };
-      return new Promise((resolve, reject) => {
-        const message = { exchange, routingKey, content, options, resolve, reject };
-        const unconfirmed = {
-          ...message,
-          patient,
-          sent: 0,
-          unroutable: false,
-          channelErrors: 0,
-          refusals: 0,
-        };
-        window.add(unconfirmed);
-        confirms.send(unconfirmed);
-      });
+      const message = { exchange, routingKey, content, options };
+      const publish = () =>
+        new Promise<void>((resolve, reject) => {
+          const unconfirmed = {
+            ...message,
+            resolve,
+            reject,
+            patient,
+            sent: 0,
+            unroutable: false,
+            channelErrors: 0,
+            refusals: 0,
+          };
+          window.add(unconfirmed);
+          confirms.send(unconfirmed);
+        });
+      return tracedPublish(message, publish);
     },
     ready: window.room,
     async [Symbol.asyncDispose]() {

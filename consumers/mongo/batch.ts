@@ -2,11 +2,19 @@
  * Writing in batches: many documents to one insert, an answer for each.
  * @module
  */
-import { BadMessage, type Log, throughOutages } from "@event-sink/lib";
+import {
+  BadMessage,
+  currentTrace,
+  inSpan,
+  type Log,
+  throughOutages,
+  type Traced,
+} from "@event-sink/lib";
 import { type Collection, type Document, MongoBulkWriteError, MongoServerError } from "mongodb";
 
 interface Pending {
   document: Document;
+  trace: Traced;
   resolve: () => void;
   reject: (error: Error) => void;
 }
@@ -56,7 +64,7 @@ export function batchWriter(
   async function write(batch: Pending[]) {
     try {
       const outage = { signal, log, doing: "write to MongoDB" };
-      const bad = await throughOutages(() => insert(batch), outage);
+      const bad = await throughOutages(() => traced(batch), outage);
       batch.forEach(({ resolve, reject }, index) => {
         const reason = bad.get(index);
         if (reason === undefined) resolve();
@@ -67,6 +75,25 @@ export function batchWriter(
       // Given back to the queue: another consumer, or the next start, stores them.
       batch.forEach(({ reject }) => reject(error as Error));
     }
+  }
+
+  /** Inserts as a span of the message's trace, or with links to those of several (https://opentelemetry.io/docs/specs/semconv/database/mongodb/). */
+  function traced(batch: Pending[]): Promise<Map<number, string>> {
+    const { collectionName, dbName } = collection;
+    const attributes = {
+      "db.system.name": "mongodb",
+      "db.namespace": dbName,
+      "db.collection.name": collectionName,
+      "db.operation.name": "insert",
+      ...batch.length > 1 && { "db.operation.batch.size": batch.length },
+      "messaging.batch.message_count": batch.length,
+    };
+    const causes = batch.map(({ trace }) => trace);
+    return inSpan(
+      `insert ${collectionName}`,
+      { kind: "client", causes, attributes },
+      () => insert(batch),
+    );
   }
 
   /** Inserts and returns why single documents were refused, by index; throws when MongoDB cannot be written to. */
@@ -97,7 +124,7 @@ export function batchWriter(
 
   return (document) =>
     new Promise((resolve, reject) => {
-      pending.push({ document, resolve, reject });
+      pending.push({ document, trace: currentTrace(), resolve, reject });
       if (writing) return;
       if (pending.length >= size) writeAll();
       else timer ??= setTimeout(writeAll, delay);
