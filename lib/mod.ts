@@ -21,6 +21,7 @@ export {
   ofThisSpan,
   type SpanOptions,
   type Traced,
+  tracedProcess,
   traceOf,
 } from "./trace.ts";
 export { runTool, type Tool, type ToolUsage } from "./tool.ts";
