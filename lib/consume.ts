@@ -10,9 +10,10 @@ import { CLOSE_LIMIT } from "./connection.ts";
 import { createHand, type Hand } from "./hand.ts";
 import { watch } from "./health.ts";
 import { consumerCounts } from "./messaging_metrics.ts";
-import { createRetries, deliveryCount, historyOf, MOST_DELIVERIES } from "./retry.ts";
+import { createRetries, deliveryCount, type History, historyOf, MOST_DELIVERIES } from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
 import { counted, shown } from "./text.ts";
+import { recordFailure, tracedProcess } from "./trace.ts";
 import { during, within } from "./wait.ts";
 
 /** A message as a handler gets it. */
@@ -122,8 +123,7 @@ export async function consume(
     if (messageId !== undefined) returned.add(messageId);
   }
 
-  async function handle(hand: Hand, raw: ConsumeMessage, since: number) {
-    const history = historyOf(raw, queue);
+  async function handle(hand: Hand, raw: ConsumeMessage, history: History, since: number) {
     let acknowledged = false;
     function ack() {
       acknowledged = true;
@@ -147,6 +147,7 @@ export async function consume(
           count.seconds((performance.now() - since) / 1000);
         } catch (error) {
           count.seconds((performance.now() - since) / 1000);
+          recordFailure(error);
           if (signal.aborted) return hand.giveBack(raw);
           if (acknowledged) broker.log.warn(`Failed after its acknowledgement: ${error}`);
           else await retries.passOn(hand.channel, raw, history, error);
@@ -174,7 +175,14 @@ export async function consume(
         deliver(raw) {
           count.received.value++;
           if (signal.aborted) hand.giveBack(raw);
-          else hand.take(raw, (since) => handle(hand, raw, since));
+          else {
+            const history = historyOf(raw, queue);
+            const traced = { queue, attempt: history.attempt };
+            hand.take(
+              raw,
+              (since) => tracedProcess(raw, traced, () => handle(hand, raw, history, since)),
+            );
+          }
         },
         refuse(raw) {
           willReturn(raw);

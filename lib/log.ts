@@ -5,20 +5,29 @@
 import type { TextFormatter } from "@logtape/logtape";
 import type { Flag } from "./flags.ts";
 import { printable } from "./text.ts";
+import { traceIds } from "./trace.ts";
 import { withoutPassword } from "./url.ts";
 
-/** Says what happens, on stderr. The methods return at once. */
+/** Says what happens, on stderr. The methods return at once. A line that is said within a span has its trace. */
 export interface Log {
   /** Says what only matters when something is looked into. */
   debug(text: string): void;
   /** Says what is worth knowing: a connection is back. */
   info(text: string): void;
   /** Says what somebody may have to look at: an outage, a message that failed. */
-  warn(text: string): void;
+  warn(text: string, about?: About): void;
   /** Says from now on what is as severe as this. */
   setLevel(least: Level): void;
   /** Resolves when all that was said is written. */
   written(): Promise<unknown>;
+}
+
+/** What a line is about; of JSON lines, the fields. */
+export interface About {
+  /** The message. */
+  messageId?: string;
+  /** The trace, where the line is not said within its span. */
+  traceId?: string;
 }
 
 /** Severity of a diagnostic, least first. */
@@ -78,12 +87,15 @@ export function createLog(
 ): Log {
   let formatter: Promise<TextFormatter> | undefined;
   let last: Promise<unknown> = Promise.resolve();
-  const at = (level: "debug" | "info" | "warning") => (text: string) => {
+  const at = (level: "debug" | "info" | "warning") => (text: string, about?: About) => {
     if (levels.indexOf(least) > levels.indexOf(level)) return;
     formatter ??= createFormatter(name, format);
     const loading = formatter;
-    const rawMessage = printable(withoutPassword(text), LONGEST);
-    const said = { category: [name], level, message: [rawMessage], rawMessage, properties: {} };
+    const properties = { ...about, ...traceIds() };
+    const { traceId } = properties;
+    const end = format === "text" && traceId ? ` (trace ${traceId})` : "";
+    const rawMessage = printable(withoutPassword(text), LONGEST) + end;
+    const said = { category: [name], level, message: [rawMessage], rawMessage, properties };
     const timestamp = Date.now();
     last = last.then(async () => writeError((await loading)({ ...said, timestamp })));
   };

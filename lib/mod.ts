@@ -6,6 +6,7 @@ export * from "./flags.ts";
 export { type BrokerFlags, brokerFlags, type QueueType } from "./declare.ts";
 export { amqpUrlFlag, mongoUrlFlag, nameOf, withoutPassword } from "./url.ts";
 export {
+  type About,
   createLog,
   type Level,
   type Log,
@@ -13,6 +14,16 @@ export {
   type LogFormat,
   type LogOptions,
 } from "./log.ts";
+export {
+  currentTrace,
+  describeSpan,
+  inSpan,
+  ofThisSpan,
+  type SpanOptions,
+  type Traced,
+  tracedProcess,
+  traceOf,
+} from "./trace.ts";
 export { runTool, type Tool, type ToolUsage } from "./tool.ts";
 export { aborted, backoff, type BackoffOptions, pause, within } from "./wait.ts";
 export {

@@ -9,6 +9,7 @@ import { type Confirms, keepConfirms } from "./confirms.ts";
 import { watch } from "./health.ts";
 import { measureUnconfirmed, publisherCounts } from "./messaging_metrics.ts";
 import { counted } from "./text.ts";
+import { tracedPublish } from "./trace.ts";
 import { createWindow, type Window } from "./unconfirmed.ts";
 import { aborted, during, within } from "./wait.ts";
 
@@ -111,20 +112,24 @@ export async function createPublisher(
         timestamp: Math.floor(Date.now() / 1000),
         ...properties,
       };
-      return new Promise((resolve, reject) => {
-        const message = { exchange, routingKey, content, options, resolve, reject };
-        const unconfirmed = {
-          ...message,
-          patient,
-          sent: 0,
-          unroutable: false,
-          channelErrors: 0,
-          refusals: 0,
-        };
-        publisherCounts(exchange).sent.value++;
-        window.add(unconfirmed);
-        confirms.send(unconfirmed);
-      });
+      const message = { exchange, routingKey, content, options };
+      const publish = () =>
+        new Promise<void>((resolve, reject) => {
+          const unconfirmed = {
+            ...message,
+            resolve,
+            reject,
+            patient,
+            sent: 0,
+            unroutable: false,
+            channelErrors: 0,
+            refusals: 0,
+          };
+          publisherCounts(exchange).sent.value++;
+          window.add(unconfirmed);
+          confirms.send(unconfirmed);
+        });
+      return tracedPublish(message, publish);
     },
     ready: window.room,
     async [Symbol.asyncDispose]() {

@@ -8,6 +8,7 @@ import { AT_LEAST_ONCE, UsedAsItIs } from "./declare.ts";
 import { consumerCounts } from "./messaging_metrics.ts";
 import { createPublisher, type Publisher } from "./publish.ts";
 import { counted, printable } from "./text.ts";
+import { traceIds } from "./trace.ts";
 import { withoutPassword } from "./url.ts";
 import { backoff } from "./wait.ts";
 
@@ -129,7 +130,9 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
   }
 
   function tell({ properties }: ConsumeMessage, outcome: string, reason: string) {
-    broker.log.warn(`Message ${printable(idOf(properties), 100)} ${outcome}: ${reason}`);
+    const messageId = printable(idOf(properties), 100);
+    const { traceId } = traceIds(properties.headers);
+    broker.log.warn(`Message ${messageId} ${outcome}: ${reason}`, { messageId, traceId });
   }
 
   async function bury(raw: ConsumeMessage, history: History, reason: string, headers?: Headers) {

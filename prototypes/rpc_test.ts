@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { connectProbe, eventually, type Running, unique } from "../lib/testing.ts";
+import { receiveSpans } from "../lib/trace_testing.ts";
 import { ready, setup } from "./testing.ts";
 
 async function start() {
@@ -12,7 +13,7 @@ async function start() {
   return {
     ...test,
     probe,
-    async server(...args: string[]): Promise<Running> {
+    async server(...args: (string | Record<string, string>)[]): Promise<Running> {
       const server = test.tool("rpc", "recv", ...args);
       await server.seen(ready);
       return server;
@@ -107,4 +108,24 @@ Deno.test("rpc: a reply to a queue that is gone, or to none, is a dead letter wi
   assert.match(none.properties.headers!["x-reason"], /names no queue for its answer/);
   test.request("10", { replyTo: "amq.rabbitmq.reply-to.made-up" });
   assert.match((await test.ask("11").ended()).stdout, /Got 89\n/);
+});
+
+Deno.test("rpc: request and answer are one trace", async () => {
+  await using receiver = receiveSpans();
+  await using test = await start();
+  await test.server(receiver.env("server"));
+  const { stdout, stderr } = await test.ask("7", receiver.env("client")).ended();
+  assert.match(stdout, /Got 13/, stderr);
+  const request = await eventually(() => receiver.named("publish rpc_queue"));
+  await eventually(() =>
+    assert.deepEqual(receiver.outline(request.traceId), [
+      "client: publish rpc_queue",
+      "  server: process rpc_queue",
+      "    server: publish",
+      "      client: process amq.rabbitmq.reply-to",
+    ])
+  );
+  const conversation = ({ attributes }: { attributes: Record<string, unknown> }) =>
+    attributes["messaging.message.conversation_id"];
+  assert.equal(new Set(receiver.spans.map(conversation)).size, 1);
 });

@@ -2,7 +2,15 @@
  * Writing in batches: many documents to one insert, an answer for each.
  * @module
  */
-import { BadMessage, histogram, type Log, throughOutages } from "@event-sink/lib";
+import {
+  BadMessage,
+  currentTrace,
+  histogram,
+  inSpan,
+  type Log,
+  throughOutages,
+  type Traced,
+} from "@event-sink/lib";
 import { type Collection, type Document, MongoBulkWriteError, MongoServerError } from "mongodb";
 
 /** Upper bounds of the buckets for the sizes of batches. */
@@ -10,6 +18,7 @@ const SIZES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_
 
 interface Pending {
   document: Document;
+  trace: Traced;
   resolve: () => void;
   reject: (error: Error) => void;
 }
@@ -61,7 +70,7 @@ export function batchWriter(
     measured(batch.length);
     try {
       const outage = { signal, log, doing: "write to MongoDB" };
-      const bad = await throughOutages(() => insert(batch), outage);
+      const bad = await throughOutages(() => traced(batch), outage);
       batch.forEach(({ resolve, reject }, index) => {
         const reason = bad.get(index);
         if (reason === undefined) resolve();
@@ -72,6 +81,25 @@ export function batchWriter(
       // Given back to the queue: another consumer, or the next start, stores them.
       batch.forEach(({ reject }) => reject(error as Error));
     }
+  }
+
+  /** Inserts as a span of the message's trace, or with links to those of several (https://opentelemetry.io/docs/specs/semconv/database/mongodb/). */
+  function traced(batch: Pending[]): Promise<Map<number, string>> {
+    const { collectionName, dbName } = collection;
+    const attributes = {
+      "db.system.name": "mongodb",
+      "db.namespace": dbName,
+      "db.collection.name": collectionName,
+      "db.operation.name": "insert",
+      ...batch.length > 1 && { "db.operation.batch.size": batch.length },
+      "messaging.batch.message_count": batch.length,
+    };
+    const causes = batch.map(({ trace }) => trace);
+    return inSpan(
+      `insert ${collectionName}`,
+      { kind: "client", causes, attributes },
+      () => insert(batch),
+    );
   }
 
   /** Inserts and returns why single documents were refused, by index; throws when MongoDB cannot be written to. */
@@ -102,7 +130,7 @@ export function batchWriter(
 
   return (document) =>
     new Promise((resolve, reject) => {
-      pending.push({ document, resolve, reject });
+      pending.push({ document, trace: currentTrace(), resolve, reject });
       if (writing) return;
       if (pending.length >= size) writeAll();
       else timer ??= setTimeout(writeAll, delay);

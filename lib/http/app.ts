@@ -2,12 +2,14 @@
  * What all HTTP interfaces share, apart from their routes.
  * @module
  */
-import { Hono } from "hono";
+import { type Context, Hono, type Next } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { methodNotAllowed } from "hono/method-not-allowed";
+import { matchedRoutes } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import type { Log } from "../log.ts";
 import { printable } from "../text.ts";
+import { describeSpan, inSpan, recordFailure } from "../trace.ts";
 import { guard } from "./guard.ts";
 import type { HttpConfiguration } from "./server.ts";
 import { addStatus } from "./status.ts";
@@ -30,7 +32,7 @@ const security = secureHeaders({
 /**
  * Returns an application without routes, whose paths are the same with and without a slash at their ends. It answers errors as JSON,
  * `{ "error": "..." }`, and logs those that are not the client's; refuses requests of other people's web pages; answers 405 where only the
- * method is wrong; says how the tool does ({@linkcode addStatus}).
+ * method is wrong; says how the tool does ({@linkcode addStatus}). A request that changes something continues the trace of its headers.
  *
  * @param key under which the JSON of an error says what is wrong (`error`)
  */
@@ -45,6 +47,7 @@ export function createApp(
     await next();
     if (context.req.method === "HEAD") await setLength(context.res);
   });
+  app.use(traced);
   app.use(security);
   app.use(guard({ host: host.toLowerCase(), allowedHosts }, key));
   app.use(methodNotAllowed({
@@ -71,6 +74,29 @@ export function createApp(
     json({ [key]: `${req.method} ${printable(req.path, 200)}: there is no such thing` }, 404)
   );
   return app;
+}
+
+/**
+ * What a request changes belongs to its trace (https://opentelemetry.io/docs/specs/semconv/http/http-spans/). Deno's own span for a request to
+ * `node:http` does not continue the caller's trace, and what runs within it does not belong to it (2.9.6).
+ */
+async function traced(context: Context, next: Next): Promise<void> {
+  const { method, path } = context.req;
+  if (method === "GET" || method === "HEAD") return await next();
+  const route = matchedRoutes(context).at(-1)?.path;
+  const known = route !== undefined && !/^\/?\*$/.test(route);
+  const attributes = {
+    "http.request.method": method,
+    "url.path": path,
+    ...known && { "http.route": route },
+  };
+  const name = known ? `${method} ${route}` : method;
+  await inSpan(name, { kind: "server", cause: context.req.header(), attributes }, async () => {
+    await next();
+    const { status } = context.res;
+    describeSpan({ "http.response.status_code": status });
+    if (status >= 500) recordFailure(context.error ?? status);
+  });
 }
 
 /** HEAD tells the length that GET would send, unless that is a stream without end. */

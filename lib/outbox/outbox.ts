@@ -8,6 +8,7 @@ import type { Broker, Channel } from "../broker.ts";
 import type { Log } from "../log.ts";
 import { gauge } from "../metrics.ts";
 import { createPublisher, type Outgoing } from "../publish.ts";
+import { currentTrace, traceOf } from "../trace.ts";
 import { aborted, pause } from "../wait.ts";
 import { patience, transaction } from "./sqlite.ts";
 
@@ -17,12 +18,18 @@ export interface OutboxRow {
   number: number;
   /** What was added. */
   event: string;
+  /** The trace that it belongs to, as JSON. */
+  trace: string | null;
 }
 
 /** The messages that wait for the broker. */
 export interface Outbox {
-  /** Stores a message; call it within the transaction that stores what the message tells of. */
-  add(event: string): void;
+  /**
+   * Stores a message; call it within the transaction that stores what the message tells of.
+   *
+   * @param cause what it belongs to the trace of when nothing is traced, such as the request's headers
+   */
+  add(event: string, cause?: object): void;
   /** Resolves when the next message is added. */
   added(): Promise<void>;
   /** The oldest messages: 500 at most, and none after the first that brings them to 8 Mi characters. */
@@ -53,18 +60,19 @@ const RETRY = 1000;
 
 /** Returns the outbox that a database holds; its table is created when missing. */
 export function outboxOf(database: DatabaseSync): Outbox {
-  database.exec(
-    "CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)",
+  createTable(database);
+  const insert = database.prepare("INSERT INTO outbox (event, trace) VALUES (?, ?)");
+  const oldest = database.prepare(
+    "SELECT number, event, trace FROM outbox ORDER BY number LIMIT ?",
   );
-  const insert = database.prepare("INSERT INTO outbox (event) VALUES (?)");
-  const oldest = database.prepare("SELECT number, event FROM outbox ORDER BY number LIMIT ?");
   const count = database.prepare("SELECT count(*) AS count FROM outbox");
   const remove = database.prepare("DELETE FROM outbox WHERE number = ?");
 
   let addition = Promise.withResolvers<void>();
   return {
-    add(event) {
-      insert.run(event);
+    add(event, cause) {
+      const trace = currentTrace(cause);
+      insert.run(event, trace.traceparent ? JSON.stringify(trace) : null);
       addition.resolve();
       addition = Promise.withResolvers();
     },
@@ -95,6 +103,25 @@ export function measureOutbox(outbox: Outbox): Disposable {
   return gauge("event_sink_outbox_messages", "Messages in the outbox", outbox.size);
 }
 
+/** Databases of earlier versions have no traces. */
+function createTable(database: DatabaseSync): void {
+  const columns = "number INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL, trace TEXT";
+  database.exec(`CREATE TABLE IF NOT EXISTS outbox (${columns})`);
+  const existing = database.prepare("SELECT name FROM pragma_table_info('outbox')").all();
+  if (existing.some(({ name }) => name === "trace")) return;
+  database.exec("ALTER TABLE outbox ADD COLUMN trace TEXT");
+}
+
+/** The message of a row, in the trace of what has added it. */
+function outgoing(row: OutboxRow, messageOf: PublishOptions["messageOf"]): Outgoing {
+  const message = messageOf(row.event);
+  if (row.trace === null) return message;
+  const { properties } = message;
+  const trace = traceOf(JSON.parse(row.trace));
+  const headers = { ...properties?.headers, ...trace };
+  return { ...message, properties: { ...properties, headers } };
+}
+
 /**
  * Publishes what is in the outbox, and what is added, until the signal aborts. A message leaves the outbox when the broker has confirmed it;
  * one that it does not take holds up no other.
@@ -118,7 +145,7 @@ export async function publishOutbox(
       const confirmed: OutboxRow[] = [];
       await Promise.all(rows.map(async (row) => {
         try {
-          await publisher.publish(messageOf(row.event));
+          await publisher.publish(outgoing(row, messageOf));
           confirmed.push(row);
         } catch (error) {
           failure = error as Error;

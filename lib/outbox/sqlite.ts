@@ -5,6 +5,7 @@
 import { DatabaseSync } from "node:sqlite";
 import type { Log } from "../log.ts";
 import { BadMessage } from "../retry.ts";
+import { ofThisSpan } from "../trace.ts";
 import { pause } from "../wait.ts";
 
 /**
@@ -99,10 +100,10 @@ export function groupCommits(database: DatabaseSync): GroupedWrite {
   }
   return (write, size = 0) =>
     new Promise((resolve, reject) => {
-      const run = () => {
+      const run = ofThisSpan(() => {
         const result = write();
         return () => resolve(result);
-      };
+      });
       total += size;
       if (group.push({ run, reject }) === 1) setTimeout(commit);
       if (total > GROUP_SIZE) commit();

@@ -15,6 +15,7 @@ import {
   pause,
   printable,
   runTool,
+  traceOf,
 } from "@event-sink/lib";
 
 const queue = "rpc_queue";
@@ -48,7 +49,8 @@ await runTool(import.meta, {
     // (mandatory), and the request is dead-lettered; for direct reply-to, which is no queue, the broker would always say so.
     const mandatory = !replyTo.startsWith("amq.rabbitmq.reply-to.");
     const { type, body } = answerTo(request.text);
-    const properties = { type, correlationId, mandatory };
+    const headers = traceOf(request.properties.headers);
+    const properties = { type, correlationId, mandatory, headers };
     await publisher.publish({ routingKey: replyTo, body, properties });
     await print(" [x] Done");
     request.ack(); // basic.ack after the answer: the request of a server that dies before goes to another one

@@ -14,6 +14,7 @@ import {
   printable,
   runTool,
   shown,
+  tracedProcess,
   within,
 } from "@event-sink/lib";
 import type { ConsumeMessage } from "amqplib";
@@ -59,5 +60,6 @@ await runTool(import.meta, {
   }
   const text = shown(answer.content, 10_000);
   if (answer.properties.type === "error") throw new Error(`The server refuses: ${text}`);
-  await print(` [.] Got ${text}`);
+  const where = { queue: "amq.rabbitmq.reply-to", attempt: 1 };
+  await tracedProcess(answer, where, () => print(` [.] Got ${text}`));
 });

@@ -1,0 +1,213 @@
+/**
+ * Traces: a message's way is one trace, from whoever publishes it to its last effect. With `OTEL_DENO=true` Deno exports the spans
+ * (https://docs.deno.com/runtime/fundamentals/open_telemetry/); without it there are none, and the `traceparent` that a message has is handed
+ * on unchanged. Names and attributes are those of https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/.
+ * @module
+ */
+import type { ConsumeMessage, Options } from "amqplib";
+import type { Attributes, Context, Link } from "@opentelemetry/api";
+import { withoutPassword } from "./url.ts";
+
+/**
+ * Deno registers its tracer here with `OTEL_DENO=true`, before any module runs. To look for it needs no permission, as to ask for the variable
+ * would, and without it nothing is loaded.
+ */
+const api = Symbol.for("opentelemetry.js.api.1") in globalThis
+  ? await import("@opentelemetry/api")
+  : undefined;
+const tracer = api?.trace.getTracer("event-sink");
+/** Deno's spans have no `tracestate` (2.9.6), so that it travels beside them. */
+const STATE = api?.createContextKey("tracestate");
+
+/** What belongs to a trace: W3C trace context (https://www.w3.org/TR/trace-context/), as headers of a message or members of an event. */
+export interface Traced {
+  /** The trace, and the span in it that led to this. */
+  traceparent?: string;
+  /** What tracing systems add to it. */
+  tracestate?: string;
+}
+
+/** What a span is about. */
+export interface SpanOptions {
+  /** Its part: a server's answers a request, a consumer's handles a message; both belong to nothing but `cause` (internal). */
+  kind?: "internal" | "server" | "client" | "producer" | "consumer";
+  /** What led to it: anything that may have a `traceparent`. */
+  cause?: object;
+  /** Attributes, named by OpenTelemetry's conventions. */
+  attributes?: Attributes;
+  /** The same of work that may serve many, such as a write: of one it is a part, to several it has links. */
+  causes?: readonly Traced[];
+}
+
+/** A `traceparent`: version, trace, span, flags. Later versions may have more. */
+const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})[\da-f]{16}-[\da-f]{2}(-|$)/;
+
+/** The flag of a trace that is recorded. */
+const SAMPLED = 1;
+
+/** Most characters that are handed on; a `tracestate` should keep to 512. */
+const LONGEST = 512;
+
+/** The trace that headers or an event belong to, which anybody may have written; nothing when there is none. */
+export function traceOf(cause: object | undefined): Traced {
+  const { traceparent, tracestate } = (cause ?? {}) as Record<string, unknown>;
+  if (typeof traceparent !== "string" || traceparent.length > LONGEST) return {};
+  if (!TRACEPARENT.test(traceparent)) return {};
+  const state = typeof tracestate === "string" && tracestate !== "" &&
+    tracestate.length <= LONGEST && /^[\x20-\x7e]+$/.test(tracestate);
+  return state ? { traceparent, tracestate } : { traceparent };
+}
+
+/** The trace of something that is made now: that of the current span, or of `cause` when nothing is traced. */
+export function currentTrace(cause?: object): Traced {
+  if (!api?.trace.getActiveSpan()) return traceOf(cause);
+  const context = api.context.active();
+  const carrier: Traced = {};
+  api.propagation.inject(context, carrier);
+  return traceOf({ tracestate: context.getValue(STATE!), ...carrier });
+}
+
+/** Ids for a line in the log: of the current span, or the trace of `cause` when nothing is traced. */
+export function traceIds(cause?: object): { traceId?: string; spanId?: string } {
+  const current = api?.trace.getActiveSpan()?.spanContext();
+  if (current) return { traceId: current.traceId, spanId: current.spanId };
+  const [, traceId] = TRACEPARENT.exec(traceOf(cause).traceparent ?? "") ?? [];
+  return traceId ? { traceId } : {};
+}
+
+/** Runs `work` as a span, whose failure is that of `work`; without tracing it just runs. */
+export function inSpan<T>(name: string, options: SpanOptions, work: () => T): T {
+  if (!api || !tracer) return work();
+  const { kind = "internal", causes, attributes } = options;
+  const cause = causes?.length === 1 ? causes[0] : options.cause;
+  const links = causes && causes.length > 1 ? causes.flatMap(linkTo) : [];
+  const parent = kind === "server" || kind === "consumer" || causes
+    ? contextOf(api.ROOT_CONTEXT, cause)
+    : currentOr(cause);
+  // Deno's tracer does not ask whether the trace is sampled (2.9.6).
+  const sampled = (api.trace.getSpanContext(parent)?.traceFlags ?? SAMPLED) & SAMPLED;
+  if (!sampled) return api.context.with(parent, work);
+  for (const name in attributes) if (attributes[name] === undefined) delete attributes[name];
+  const spanOptions = {
+    kind: api.SpanKind[kind.toUpperCase() as Uppercase<typeof kind>],
+    attributes,
+    links,
+  };
+  return tracer.startActiveSpan(name, spanOptions, parent, (span) => {
+    const fail = (error: unknown): never => {
+      recordFailure(error);
+      span.end();
+      throw error;
+    };
+    try {
+      const result = work();
+      if (!(result instanceof Promise)) return span.end(), result;
+      return result.then((value) => (span.end(), value), fail) as T;
+    } catch (error) {
+      return fail(error);
+    }
+  });
+}
+
+/** Marks the current span as failed, for a failure that is not thrown out of it. */
+export function recordFailure(error: unknown): void {
+  const span = api?.trace.getActiveSpan();
+  if (!api || !span) return;
+  const { name, message } = error instanceof Error
+    ? error
+    : { name: "_OTHER", message: String(error) };
+  const told = withoutPassword(message);
+  span.recordException({ name, message: told });
+  span.setAttribute("error.type", name);
+  span.setStatus({ code: api.SpanStatusCode.ERROR, message: told });
+}
+
+/** Adds attributes to the current span. */
+export function describeSpan(attributes: Attributes): void {
+  api?.trace.getActiveSpan()?.setAttributes(attributes);
+}
+
+/** Returns `work` as a function that belongs to the current span whoever calls it: for what many share, such as a commit. */
+export function ofThisSpan<T extends () => unknown>(work: T): T {
+  return api ? api.context.bind(api.context.active(), work) : work;
+}
+
+/** A message on its way to the broker. */
+export interface TracedPublication {
+  exchange: string;
+  routingKey: string;
+  content: Uint8Array;
+  /** Its headers get the span's context. */
+  options: Options.Publish;
+}
+
+/** Publishes a message as a span, which lasts until its confirm. It belongs to the trace of the message's headers, else to that of the current span. */
+export function tracedPublish(
+  { exchange, routingKey, content, options }: TracedPublication,
+  publish: () => Promise<void>,
+): Promise<void> {
+  if (!api) return publish();
+  const anonymous = exchange === "" && routingKey.startsWith("amq.");
+  const destination = exchange || routingKey;
+  const { headers, messageId, correlationId } = options;
+  const attributes = {
+    "messaging.system": "rabbitmq",
+    "messaging.operation.name": "publish",
+    "messaging.operation.type": "send",
+    "messaging.destination.name": destination,
+    ...anonymous && { "messaging.destination.anonymous": true },
+    ...routingKey !== "" && { "messaging.rabbitmq.destination.routing_key": routingKey },
+    "messaging.message.id": messageId,
+    "messaging.message.conversation_id": correlationId,
+    "messaging.message.body.size": content.length,
+    "event_sink.reason": headers?.["x-reason"],
+  };
+  const name = anonymous ? "publish" : `publish ${destination}`;
+  return inSpan(name, { kind: "producer", cause: headers, attributes }, () => {
+    options.headers = { ...headers, ...currentTrace() };
+    return publish();
+  });
+}
+
+/** Handles a message as a span. Its failures are recorded by {@linkcode recordFailure}, as they end in a retry. */
+export function tracedProcess(
+  { fields, properties, content }: ConsumeMessage,
+  { queue, attempt }: { queue: string; attempt: number },
+  work: () => Promise<void>,
+): Promise<void> {
+  if (!api) return work();
+  const attributes = {
+    "messaging.system": "rabbitmq",
+    "messaging.operation.name": "process",
+    "messaging.operation.type": "process",
+    "messaging.destination.name": queue,
+    ...fields.routingKey !== "" &&
+      { "messaging.rabbitmq.destination.routing_key": fields.routingKey },
+    "messaging.rabbitmq.message.delivery_tag": fields.deliveryTag,
+    "messaging.message.id": properties.messageId,
+    "messaging.message.conversation_id": properties.correlationId,
+    "messaging.message.body.size": content.length,
+    "event_sink.attempt": attempt,
+  };
+  const { headers: cause } = properties;
+  return inSpan(`process ${queue}`, { kind: "consumer", cause, attributes }, work);
+}
+
+/** The current span where it belongs to the trace of `cause`, else `cause`: a message that comes with a trace stays in it. */
+function currentOr(cause: object | undefined): Context {
+  const current = api!.context.active();
+  const caused = contextOf(current, cause);
+  const traceId = (context: Context) => api!.trace.getSpanContext(context)?.traceId;
+  return traceId(caused) === traceId(current) ? current : caused;
+}
+
+function contextOf(base: Context, cause: object | undefined): Context {
+  const traced = traceOf(cause);
+  if (!traced.traceparent) return base;
+  return api!.propagation.extract(base, traced).setValue(STATE!, traced.tracestate);
+}
+
+function linkTo(traced: Traced): Link[] {
+  const context = api!.trace.getSpanContext(contextOf(api!.ROOT_CONTEXT, traced));
+  return context ? [{ context }] : [];
+}
