@@ -10,6 +10,7 @@ import {
   startTool,
   unique,
 } from "./testing.ts";
+import { ask, isReady, metric, notReady, statusOf } from "./status_testing.ts";
 
 /** Servers behind cables, a queue of its own, and consumers of it. */
 async function setup() {
@@ -28,40 +29,11 @@ async function setup() {
       const own = folder === "consumers/mongo" ? ["--database", "test_status"] : [];
       const all = ["--queue", queue, "--status-port", "0", ...own, ...args];
       const recv = owned.use(startTool(folder, "recv", all, env));
-      const [, url] = await recv.seen(/\/metrics at (\S+)$/m);
-      return { recv, url: url! };
+      return { recv, url: await statusOf(recv) };
     },
     send: (text: string) => probe.channel.sendToQueue(queue, Buffer.from(text)),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
-}
-
-async function ask(url: string): Promise<{ code: number; status: string; reasons: string }> {
-  const answer = await fetch(url);
-  const { status, reasons = [] } = await answer.json();
-  return { code: answer.status, status, reasons: reasons.join("; ") };
-}
-
-/** Waits for a reason why it is not ready, `limit` milliseconds at most. */
-async function notReady(url: string, reason: RegExp, limit: number) {
-  await eventually(async () => {
-    const { code, reasons } = await ask(`${url}/readyz`);
-    assert.match(reasons, reason);
-    assert.equal(code, 503);
-  }, limit);
-  assert.equal((await ask(`${url}/healthz`)).code, 200, "what others are the reason for");
-}
-
-async function isReady(url: string) {
-  const ready = { code: 200, status: "ready", reasons: "" };
-  await eventually(async () => assert.deepEqual(await ask(`${url}/readyz`), ready));
-}
-
-async function metric(url: string, line: string): Promise<number> {
-  const text = await (await fetch(`${url}/metrics`)).text();
-  const found = text.split("\n").filter((one) => one.startsWith(line + " "));
-  assert.equal(found.length, 1, `${line} in\n${text}`);
-  return Number(found[0]!.slice(line.length));
 }
 
 async function stopped(tool: Running) {
