@@ -59,3 +59,5 @@ export {
 export { type Part, watch } from "./health.ts";
 export { numberText, parseExactly } from "./json.ts";
 export { counted, pausePerDot, printable, shown, textOf } from "./text.ts";
+export { NotSaved, parseSaved, savedLine, type SavedMessage } from "./saved.ts";
+export { type Queried, type Where, whereFlag, whereOf } from "./where.ts";
