@@ -7,7 +7,7 @@ import type { Broker } from "./broker.ts";
 import { AT_LEAST_ONCE, UsedAsItIs } from "./declare.ts";
 import { createPublisher, type Publisher } from "./publish.ts";
 import { counted, printable } from "./text.ts";
-import { traceIds } from "./trace.ts";
+import { outsideSpans, traceIds } from "./trace.ts";
 import { withoutPassword } from "./url.ts";
 import { backoff } from "./wait.ts";
 
@@ -105,7 +105,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
       expiration?: number;
     },
   ) {
-    publisher ??= createPublisher(broker, { signal });
+    publisher ??= outsideSpans(() => createPublisher(broker, { signal }));
     await (await publisher).publish({
       routingKey,
       patient,

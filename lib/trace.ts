@@ -73,8 +73,10 @@ function traceIn(context: Context): Traced {
 
 /** Ids for a line in the log: of the current span, or the trace of `cause` when nothing is traced. */
 export function traceIds(cause?: object): { traceId?: string; spanId?: string } {
-  const current = api?.trace.getActiveSpan()?.spanContext();
-  if (current) return { traceId: current.traceId, spanId: current.spanId };
+  // What a socket tells comes in the context of whoever has used it last, whose span may have ended long ago.
+  const span = api?.trace.getActiveSpan();
+  const { traceId: current, spanId } = span?.isRecording() ? span.spanContext() : {};
+  if (current) return { traceId: current, spanId };
   const [, traceId] = TRACEPARENT.exec(traceOf(cause).traceparent ?? "") ?? [];
   return traceId ? { traceId } : {};
 }
@@ -164,6 +166,11 @@ export function describeSpan(attributes: Attributes): void {
 /** Returns `work` as a function that belongs to the current span whoever calls it: for what many share, such as a commit. */
 export function ofThisSpan<T extends () => unknown>(work: T): T {
   return api ? api.context.bind(api.context.active(), work) : work;
+}
+
+/** Does work that belongs to no span, whoever asks for it first: opening what stays open, as what that does later would belong to it too. */
+export function outsideSpans<T>(work: () => T): T {
+  return api ? api.context.with(api.ROOT_CONTEXT, work) : work();
 }
 
 /** A message on its way to the broker. */
