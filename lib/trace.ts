@@ -42,7 +42,8 @@ export interface SpanOptions {
 }
 
 /** A `traceparent`: version, trace, span, flags. Later versions may have more. */
-const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})[\da-f]{16}-[\da-f]{2}(-|$)/;
+const TRACEPARENT =
+  /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(-|$)/;
 
 /** The flag of a trace that is recorded. */
 const SAMPLED = 1;
@@ -66,9 +67,10 @@ export function currentTrace(cause?: object): Traced {
 }
 
 function traceIn(context: Context): Traced {
-  const carrier: Traced = {};
-  api!.propagation.inject(context, carrier);
-  return traceOf({ tracestate: context.getValue(STATE!), ...carrier });
+  const { traceId, spanId, traceFlags } = api!.trace.getSpanContext(context)!;
+  const traceparent = `00-${traceId}-${spanId}-0${traceFlags & SAMPLED}`;
+  const tracestate = context.getValue(STATE!) as string | undefined;
+  return tracestate === undefined ? { traceparent } : { traceparent, tracestate };
 }
 
 /** Ids for a line in the log: of the current span, or the trace of `cause` when nothing is traced. */
@@ -242,10 +244,14 @@ function currentOr(cause: object | undefined): Context {
   return traceId(caused) === traceId(current) ? current : caused;
 }
 
+/** The context of what `cause` leads to, `base` when that has no trace. */
 function contextOf(base: Context, cause: object | undefined): Context {
-  const traced = traceOf(cause);
-  if (!traced.traceparent) return base;
-  return api!.propagation.extract(base, traced).setValue(STATE!, traced.tracestate);
+  const { traceparent, tracestate } = traceOf(cause);
+  const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent ?? "") ?? [];
+  if (!traceId || !spanId) return base;
+  const remote = { traceId, spanId, traceFlags: parseInt(flags!, 16), isRemote: true };
+  const context = api!.trace.setSpanContext(api!.ROOT_CONTEXT, remote);
+  return tracestate === undefined ? context : context.setValue(STATE!, tracestate);
 }
 
 function linkTo(traced: Traced): Link[] {
