@@ -84,7 +84,7 @@ Deno.test("tools import lib, their own folder and npm; lib and embedded import n
       const local = sources.has(target) || /^[\w./-]+\.\w+$/.test(target) && files.includes(target);
       const allowed = local
         ? roomOf(target) === room && (test || !isTest(target)) ||
-          test && /^lib\/(browser_|trace_)?testing\.ts$/.test(target)
+          test && /^lib\/(\w+_)?testing\.ts$/.test(target)
         : /^@event-sink\/lib(\/(http|outbox|page))?$/.test(target)
         ? room !== "lib" && room !== "embedded"
         : target === "@event-sink/embedded"

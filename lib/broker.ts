@@ -8,6 +8,8 @@
 import type { Channel, ConfirmChannel } from "amqplib";
 import { connect, type Connection, type ConnectionOptions } from "./connection.ts";
 import { createDeclarer, type QueueType } from "./declare.ts";
+import { watch } from "./health.ts";
+import { measureBroker } from "./messaging_metrics.ts";
 import { createLog, type Log } from "./log.ts";
 import { nameOf } from "./url.ts";
 
@@ -63,6 +65,17 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   const common: ConnectionOptions = { url, log, signal, down: new Set(), known: false };
   const connections: Connection[] = [];
   let refused: Error | undefined;
+  const name = nameOf(url);
+  const part = watch({
+    name,
+    trouble() {
+      if (connections.length === 0) return `${name}: it is not connected yet`;
+      const { blocked, trouble } = connections.find(({ trouble }) => trouble) ?? {};
+      return blocked ? `${name} has blocked publishers: ${blocked}` : trouble;
+    },
+  });
+
+  const measured = measureBroker(name, connections);
 
   async function open(more: { timeout?: number } = {}): Promise<Connection> {
     const connection = await connect({ ...common, ...more });
@@ -70,7 +83,14 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
     return connection;
   }
   // The first connection goes to the side that needs one first, consuming or publishing; the other side opens its own.
-  let spare: Promise<Connection> | undefined = Promise.resolve(await open({ timeout }));
+  let spare: Promise<Connection> | undefined;
+  try {
+    spare = Promise.resolve(await open({ timeout }));
+  } catch (error) {
+    part[Symbol.dispose]();
+    measured[Symbol.dispose]();
+    throw error;
+  }
   common.known = true;
   function take(): Promise<Connection> {
     const taken = spare ?? open();
@@ -81,7 +101,7 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
   let consuming: Promise<Connection> | undefined;
   let publishing: Promise<Connection> | undefined;
   return {
-    name: nameOf(url),
+    name,
     log,
     get trouble() {
       return connections.find(({ trouble }) => trouble)?.trouble;
@@ -97,6 +117,8 @@ export async function connectBroker(options: ConnectOptions): Promise<Broker> {
       declaring(await (await (publishing ??= take())).createConfirmChannel()),
     async [Symbol.asyncDispose]() {
       closing.abort();
+      part[Symbol.dispose]();
+      measured[Symbol.dispose]();
       await Promise.all(connections.map((connection) => connection.close()));
     },
   };

@@ -5,6 +5,7 @@
 import type { ConfirmChannel, Message as AmqpMessage } from "amqplib";
 import { type Broker, brokerText, type Channel } from "./broker.ts";
 import { keepChannel } from "./channel.ts";
+import { publisherCounts } from "./messaging_metrics.ts";
 import type { Unconfirmed, Window } from "./unconfirmed.ts";
 
 /** The way to the broker for the messages of a window. */
@@ -70,7 +71,12 @@ export function keepConfirms(
         if (error) return refused(message);
         refusing = false;
         if (message.unroutable) fail(message, unroutable(message));
-        else window.settle(message);
+        else {
+          const counts = publisherCounts(exchange);
+          counts.confirmed.value++;
+          counts.seconds((Date.now() - message.sent) / 1000);
+          window.settle(message);
+        }
       });
     } catch (error) {
       // A closing channel throws; the next one sends it. Anything else is about this message.
@@ -107,6 +113,7 @@ export function keepConfirms(
         message.exchange === fields.exchange && message.routingKey === fields.routingKey
       ) {
         message.unroutable = true;
+        publisherCounts(message.exchange).returned.value++;
         return;
       }
     }

@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 import amqplib, { type Channel, type ChannelModel, type ConfirmChannel } from "amqplib";
 import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
+import { createStopwatch, type Stopwatch } from "./metrics.ts";
 import { readTlsFiles, takesTls, tlsFailure } from "./tls.ts";
 import { outsideSpans } from "./trace.ts";
 import { addressesOf, nameOf } from "./url.ts";
@@ -35,6 +36,10 @@ export interface Connection {
   readonly blocked: string | undefined;
   /** Why the connection was given up, once it was. */
   readonly failure: Error | undefined;
+  /** For how many seconds publishers were blocked. */
+  readonly blockedFor: number;
+  /** How often it was made anew. */
+  readonly reconnections: number;
   /** Opens a channel as soon as there is a connection; rejects once the connection was given up or closed. */
   createChannel(): Promise<Channel>;
   /** The same in confirm mode. */
@@ -74,7 +79,11 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
   // A certificate that cannot be read is a mistake now, and an outage when it is read again for a later connection.
   if (!options.known) { for (const address of addresses) await tlsOptions(address); }
   const closing = new AbortController();
-  const state: State = { ...options, addresses, closing, gaveUp: false, online: offline() };
+  const state: State = {
+    ...{ ...options, addresses, closing, gaveUp: false, online: offline() },
+    blockedTime: createStopwatch(),
+    reconnections: 0,
+  };
   keepConnected(state);
   await firstConnection(state);
 
@@ -100,6 +109,12 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
     get failure() {
       return state.gaveUp ? state.failure : undefined;
     },
+    get blockedFor() {
+      return state.blockedTime.seconds;
+    },
+    get reconnections() {
+      return state.reconnections;
+    },
     createChannel: () => opened((model) => model.createChannel()),
     createConfirmChannel: () => opened((model) => model.createConfirmChannel()),
     async close() {
@@ -123,6 +138,9 @@ interface State extends ConnectionOptions {
   failure?: Error;
   gaveUp: boolean;
   blocked?: string;
+  blockedTime: Stopwatch;
+  /** How often it was made anew. */
+  reconnections: number;
   /** Resolves with the connection as soon as there is one. */
   online: PromiseWithResolvers<ChannelModel>;
   /** The latest connection. */
@@ -178,16 +196,18 @@ function observe(model: ChannelModel, name: string, state: State): void {
   down.delete(state);
   const news = addresses.length > 1 || state.failure && down.size === 0;
   log[news ? "info" : "debug"](`Connected to ${name}`);
-  state.failure = state.blocked = undefined;
+  state.failure = undefined;
+  if (state.model) state.reconnections++;
   state.model = model;
   state.known = true;
   coalesceWrites(socketOf(model));
   model.on("blocked", (reason: string) => {
     state.blocked = reason;
+    state.blockedTime.start();
     log.warn(`${name} has blocked publishers: ${reason}. Waiting until it goes on`);
   });
   model.on("unblocked", () => {
-    state.blocked = undefined;
+    unblocked(state);
     log.info(`${name} takes messages again`);
   });
   const lost = Promise.withResolvers<void>();
@@ -196,11 +216,16 @@ function observe(model: ChannelModel, name: string, state: State): void {
     lost.resolve();
     if (closing.signal.aborted) return;
     state.online = offline();
-    state.blocked = undefined;
+    unblocked(state);
     state.failure = new Error(`Lost the connection to ${name}: ${lossOf(error)}`);
     outage(`${state.failure.message}. Reconnecting`, state);
   });
   state.online.resolve(model);
+}
+
+function unblocked(state: State): void {
+  state.blockedTime.stop();
+  state.blocked = undefined;
 }
 
 /** Tells why there is no connection, and gives up when that is final. */

@@ -8,6 +8,8 @@ import type { Broker, Channel } from "./broker.ts";
 import { isRefusal, keepChannel } from "./channel.ts";
 import { CLOSE_LIMIT } from "./connection.ts";
 import { createHand, type Hand } from "./hand.ts";
+import { watch } from "./health.ts";
+import { consumerCounts } from "./messaging_metrics.ts";
 import { createRetries, deliveryCount, type History, historyOf, MOST_DELIVERIES } from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
 import { counted, shown } from "./text.ts";
@@ -102,6 +104,17 @@ export async function consume(
     signal,
   });
   let subscription: Subscription | undefined;
+  /** What is in hand of a consumer that the broker knows. */
+  let consuming: Hand | undefined;
+  const count = consumerCounts(queue);
+  using _measured = count.measure(() => subscription?.hand);
+  using _part = watch({
+    name: `consumer of '${queue}'`,
+    works: true,
+    trouble: () => consuming?.open ? undefined : `consumer of '${queue}': it is not subscribed`,
+    probe: async () => await consuming?.channel.checkQueue(queue),
+    oldest: () => subscription?.hand.oldest ?? 0,
+  });
   /** Ids of what this consumer has given back, or lost with its connection: that it comes again is not the message's fault. */
   const returned = new Set<string>();
 
@@ -110,7 +123,7 @@ export async function consume(
     if (messageId !== undefined) returned.add(messageId);
   }
 
-  async function handle(hand: Hand, raw: ConsumeMessage, history: History) {
+  async function handle(hand: Hand, raw: ConsumeMessage, history: History, since: number) {
     let acknowledged = false;
     function ack() {
       acknowledged = true;
@@ -131,7 +144,9 @@ export async function consume(
       } else {
         try {
           await handler(message);
+          count.seconds((performance.now() - since) / 1000);
         } catch (error) {
+          count.seconds((performance.now() - since) / 1000);
           recordFailure(error);
           if (signal.aborted) return hand.giveBack(raw);
           const { messageId } = properties;
@@ -153,37 +168,45 @@ export async function consume(
   await keepChannel(broker, {
     open: broker.createChannel,
     async setUp(channel, end) {
-      const hand = createHand(channel);
+      const hand = createHand(channel, count);
       await options.declare(channel);
       await retries.declare(channel);
       await options.ready?.();
       options.ready = undefined;
       subscription = subscribe(hand, { queue, prefetch }, {
         deliver(raw) {
+          count.received.value++;
           if (signal.aborted) hand.giveBack(raw);
           else {
             const history = historyOf(raw, queue);
             const traced = { queue, attempt: history.attempt };
-            hand.take(raw, () => tracedProcess(raw, traced, () => handle(hand, raw, history)));
+            hand.take(
+              raw,
+              (since) => tracedProcess(raw, traced, () => handle(hand, raw, history, since)),
+            );
           }
         },
         refuse(raw) {
           willReturn(raw);
           hand.giveBack(raw);
         },
-        cancelled: () =>
+        cancelled() {
+          consuming = undefined;
           hand.empty().then(() =>
             end(
               `the broker cancelled the consumer of queue '${queue}', which may have been deleted`,
             )
-          ),
+          );
+        },
       });
       await subscription.begun;
+      consuming = hand;
     },
     async closed() {
       await subscription?.hand.empty();
     },
     async finish(channel) {
+      consuming = undefined;
       if (!subscription) return;
       const { hand, cancel } = subscription;
       await within(CLOSE_LIMIT, cancel());

@@ -3,6 +3,7 @@
  * @module
  */
 import type { Channel, ConsumeMessage } from "amqplib";
+import type { Counter } from "./metrics.ts";
 
 /** What is in hand on one channel. */
 export interface Hand {
@@ -17,8 +18,10 @@ export interface Hand {
   readonly returned: number;
   /** Bytes of their bodies. */
   readonly bytes: number;
-  /** Takes a message into the hand, until `work` ends. */
-  take(raw: ConsumeMessage, work: () => Promise<void>): void;
+  /** For how many seconds the oldest of them has been in hand. */
+  readonly oldest: number;
+  /** Takes a message into the hand, until `work` ends, which is told when it began (`performance.now()`). */
+  take(raw: ConsumeMessage, work: (since: number) => Promise<void>): void;
   /** Acknowledges a message, once. */
   ack(raw: ConsumeMessage): void;
   /** Gives a message back to its queue, unless it was acknowledged. */
@@ -29,9 +32,16 @@ export interface Hand {
   empty(): Promise<void>;
 }
 
+/** What becomes of what was in hand, counted. */
+export interface HandCounts {
+  acknowledged: Counter;
+  requeued: Counter;
+}
+
 /** An empty hand for a channel. */
-export function createHand(channel: Channel): Hand {
-  const work = new Set<Promise<void>>();
+export function createHand(channel: Channel, counts: HandCounts): Hand {
+  /** What is at work, the oldest first, and since when. */
+  const work = new Map<Promise<void>, number>();
   let bytes = 0;
   let returned = 0;
   let open = true;
@@ -76,30 +86,37 @@ export function createHand(channel: Channel): Hand {
     get bytes() {
       return bytes;
     },
+    get oldest() {
+      const [since] = work.values();
+      return since === undefined ? 0 : (performance.now() - since) / 1000;
+    },
     take({ content }, handle) {
       bytes += content.length;
-      const handling = handle().finally(() => {
+      const since = performance.now();
+      const handling = handle(since).finally(() => {
         work.delete(handling);
         bytes -= content.length;
       });
-      work.add(handling);
+      work.set(handling, since);
     },
     ack({ fields: { deliveryTag } }) {
       if (isSettled(deliveryTag)) return;
       settled.add(deliveryTag);
+      counts.acknowledged.value++;
       if (toAcknowledge.push(deliveryTag) === 1) queueMicrotask(acknowledge);
     },
     giveBack(raw) {
       if (isSettled(raw.fields.deliveryTag)) return;
       settled.add(raw.fields.deliveryTag);
       returned++;
+      counts.requeued.value++;
       send(() => channel.nack(raw, false, true));
     },
     async below(most) {
-      while (bytes > most) await Promise.race(work);
+      while (bytes > most) await Promise.race(work.keys());
     },
     async empty() {
-      while (work.size > 0) await Promise.all(work);
+      while (work.size > 0) await Promise.all(work.keys());
     },
   };
 }

@@ -49,5 +49,18 @@ export { createCrew, type Crew, type Process, type ProcessOptions, startDeno } f
 export { duration, type ProgressLine, startProgress } from "./progress.ts";
 export { queueFlag, recv, type RecvUsage } from "./recv.ts";
 export { type Content, send, type SendFlags, type SendUsage, timeoutFlag } from "./send.ts";
+export {
+  type Counter,
+  counter,
+  DURATIONS,
+  gauge,
+  histogram,
+  type Labels,
+  type Metric,
+  reading,
+} from "./metrics.ts";
+export { type Part, watch } from "./health.ts";
 export { numberText, parseExactly } from "./json.ts";
 export { counted, pausePerDot, printable, shown, textOf } from "./text.ts";
+export { NotSaved, parseSaved, savedLine, type SavedMessage } from "./saved.ts";
+export { type Queried, type Where, whereFlag, whereOf } from "./where.ts";

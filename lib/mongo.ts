@@ -5,7 +5,9 @@
 import { Socket } from "node:net";
 import type { MongoClient, MongoServerSelectionError, ServerDescription } from "mongodb";
 import { UsageError } from "./flags.ts";
+import { watch } from "./health.ts";
 import type { Log } from "./log.ts";
+import { gauge } from "./metrics.ts";
 import { readTlsFiles, tlsFailure } from "./tls.ts";
 import { nameOf } from "./url.ts";
 import { backoff, pause, within } from "./wait.ts";
@@ -50,10 +52,29 @@ export async function connectMongo(
   } catch (error) {
     throw new UsageError(`Cannot use the MongoDB URL ${name}: ${(error as Error).message}`);
   }
+  const ping = (timeoutMS: number) => client.db("admin").command({ ping: 1 }, { timeoutMS });
+  let connected = false;
+  let available = false;
+  using measured = new DisposableStack();
+  measured.use(gauge(
+    "event_sink_store_available",
+    "1 when MongoDB answered the last time it was asked",
+    () => available ? 1 : 0,
+    { db_system_name: "mongodb", server_address: name },
+  ));
+  measured.use(watch({
+    name,
+    trouble: () => connected ? undefined : `${name}: it is not connected yet`,
+    async probe() {
+      available = await ping(4000).then(() => true, () => false);
+      if (!available) throw new Error("it does not answer a ping");
+    },
+  }));
   for (let attempt = 0;; attempt++) {
     try {
       await client.connect();
-      await client.db("admin").command({ ping: 1 }, { timeoutMS: 5000 });
+      await ping(5000);
+      connected = available = true;
       break;
     } catch (error) {
       if (signal.aborted) await client.close();
@@ -82,10 +103,12 @@ export async function connectMongo(
     await pause(1000, signal);
   }
   log.debug(`Connected to ${name}`);
+  const serving = measured.move();
   return {
     client,
     name,
     async [Symbol.asyncDispose]() {
+      serving.dispose();
       await within(CLOSE_LIMIT, client.close());
     },
   };

@@ -81,7 +81,8 @@ export function startDeno(args: string[], { cwd, env = {}, onLine }: ProcessOpti
   const child = new Deno.Command(Deno.execPath(), {
     args,
     cwd,
-    env: { ...env, NO_COLOR: "1" },
+    // One port is not for several.
+    env: { STATUS_PORT: "", ...env, NO_COLOR: "1" },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -6,6 +6,8 @@ import { Buffer } from "node:buffer";
 import type { Options } from "amqplib";
 import type { Broker, Channel } from "./broker.ts";
 import { type Confirms, keepConfirms } from "./confirms.ts";
+import { watch } from "./health.ts";
+import { measureUnconfirmed, publisherCounts } from "./messaging_metrics.ts";
 import { counted } from "./text.ts";
 import { tracedPublish } from "./trace.ts";
 import { createWindow, type Window } from "./unconfirmed.ts";
@@ -76,8 +78,12 @@ export async function createPublisher(
     watchman(broker, window, confirms, { timeout, signal }),
     Math.min(timeout, 250),
   );
+  const measured = measureUnconfirmed(() => window.messages.size);
+  const part = watch({ name: "publisher", trouble: () => troubleOf(window, confirms) });
   async function close() {
     clearInterval(watching);
+    measured[Symbol.dispose]();
+    part[Symbol.dispose]();
     await confirms.close();
   }
 
@@ -119,6 +125,7 @@ export async function createPublisher(
             channelErrors: 0,
             refusals: 0,
           };
+          publisherCounts(exchange).sent.value++;
           window.add(unconfirmed);
           confirms.send(unconfirmed);
         });
@@ -131,6 +138,15 @@ export async function createPublisher(
       await close();
     },
   };
+}
+
+/** Why nothing can be published now. */
+function troubleOf({ messages }: Window, { failure, offline }: Confirms): string | undefined {
+  if (failure) return failure.message;
+  if (offline) return "publisher: it has no channel";
+  const [oldest] = messages;
+  const waited = oldest ? Date.now() - oldest.sent : 0;
+  return waited > SLOW ? `publisher: no confirm for ${Math.floor(waited / 1000)} s` : undefined;
 }
 
 /** Returns what looks after the messages from time to time: fails those that wait for too long, or says that they wait. */

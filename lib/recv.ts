@@ -45,7 +45,7 @@ export function recv<F extends Flags = Record<never, never>>(
     ? `Dead-letter queue: ${deadLetterQueue(queue)}`
     : `Dead-letter queue: ${deadLetterQueue("<queue>")}, such as ${deadLetterQueue(queue.default)}`;
   const flags: Flags = { ...brokerFlags, ...named, ...usage.flags };
-  return runTool(meta, { about: usage.about, notes, flags }, async (tool) => {
+  return runTool(meta, { about: usage.about, notes, flags, longRunning: true }, async (tool) => {
     const { signal, log, print } = tool;
     const { amqpUrl, queueType } = tool.flags as unknown as Values<BrokerFlags>;
     const { queue: name = queue as string } = tool.flags as Record<string, string>;

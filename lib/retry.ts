@@ -5,6 +5,7 @@
 import type { Channel, ConsumeMessage, MessageProperties, Options } from "amqplib";
 import type { Broker } from "./broker.ts";
 import { AT_LEAST_ONCE, UsedAsItIs } from "./declare.ts";
+import { consumerCounts } from "./messaging_metrics.ts";
 import { createPublisher, type Publisher } from "./publish.ts";
 import { counted, printable } from "./text.ts";
 import { outsideSpans, traceIds } from "./trace.ts";
@@ -86,6 +87,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
   // Opened with the first message that fails: a consumer should not wait at its start for what it may never need.
   let publisher: Promise<Publisher> | undefined;
   const declared = new Set<string>();
+  const count = consumerCounts(queue);
 
   async function retryQueue(attempt: number): Promise<string> {
     const name = `${queue}.retry.${attempt}`;
@@ -136,6 +138,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
   async function bury(raw: ConsumeMessage, history: History, reason: string, headers?: Headers) {
     const own = { "x-reason": reason };
     await publish(raw, history, { routingKey: deadLetters, own, headers });
+    count.deadLettered.value++;
     tell(raw, `is now in ${deadLetters}, after attempt ${history.attempt}`, reason);
   }
 
@@ -147,6 +150,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
     const { "x-death": _, ...headers } = withoutCopies(raw.properties.headers);
     const own = { "x-reason": reason };
     await publish(raw, history, { routingKey, expiration, headers, own });
+    count.retried.value++;
     const delay = (expiration / 1000).toFixed(1);
     tell(raw, `is tried again in ${delay} s, after attempt ${attempt}`, reason);
   }

@@ -4,6 +4,7 @@
  */
 import { type Flags, parseFlags, type Usage, UsageError, type Values } from "./flags.ts";
 import { createLog, type Log, type LogFlags, logFlags, writeError } from "./log.ts";
+import { askHealth, serveStatus, statusFlags, type StatusValues } from "./status.ts";
 import { printable } from "./text.ts";
 import { withoutPassword } from "./url.ts";
 import { waitingFor } from "./wait.ts";
@@ -30,6 +31,8 @@ export interface Tool<F extends Flags> {
 export interface ToolUsage<F extends Flags> extends Omit<Usage<F>, "name"> {
   /** Whether the process ends by itself, once nothing is left to do, rather than by an exit (false). */
   endsByItself?: boolean;
+  /** Whether it runs until it is stopped: it then has `--health`, and `--status-port` unless it has a `--port`. */
+  longRunning?: boolean;
   /** Seconds that the tool has to finish what it holds once it is cancelled (10). */
   stopLimit?: (flags: Values<F>) => number;
 }
@@ -80,8 +83,13 @@ async function run<F extends Flags>(
   usage: ToolUsage<F>,
   main: (tool: Tool<F>) => Promise<void>,
 ): Promise<void> {
+  const { longRunning } = usage;
+  const added = { ...longRunning ? statusFlags(usage.flags) : {}, ...logFlags };
+  // What is needed for work is not needed for this question.
+  const asks = longRunning && Deno.args.includes("--health");
+  const words = asks ? usage.arguments?.replace(/^<(.*)>$/, "[$1]") : usage.arguments;
   const parsed = await parseFlags(
-    { ...usage, name, flags: { ...usage.flags, ...logFlags } },
+    { ...usage, name, arguments: words, flags: { ...usage.flags, ...added } },
     Deno.args,
     (name) => Deno.env.get(name),
   );
@@ -89,6 +97,10 @@ async function run<F extends Flags>(
   const print = printer(stop);
   if ("help" in parsed) return await print(parsed.help.trimEnd());
   const flags = parsed.flags as Values<F> & Values<LogFlags>;
+  if (longRunning && flags.health) {
+    await askHealth(flags as unknown as StatusValues);
+    return await print("ready");
+  }
   const log = createLog({ name, level: flags.logLevel, format: flags.logFormat });
   verbose = flags.logLevel === "debug";
   written = log.written;
@@ -100,6 +112,9 @@ async function run<F extends Flags>(
     if (!stop.signal.aborted) failure = { error };
     stop.abort(error);
   }
+  await using _status = longRunning
+    ? await serveStatus(flags as unknown as StatusValues, { log, signal: stop.signal })
+    : undefined;
   try {
     await main({ ...parsed, flags, signal: stop.signal, fail, log, print });
   } catch (error) {

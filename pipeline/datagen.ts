@@ -8,18 +8,19 @@
  * Run: `deno task datagen`, then `curl -X POST localhost:8000/api/objects`.
  * @module
  */
-import { type Broker, brokerFlags, connectBroker, runTool, textFlag } from "@event-sink/lib";
+import { type Broker, brokerFlags, connectBroker, runTool, textFlag, watch } from "@event-sink/lib";
 import { objectApi } from "./datagen/api.ts";
 import { openObjectStore } from "./datagen/object_store.ts";
 import { storedMessage } from "./event.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
-import { publishOutbox } from "@event-sink/lib/outbox";
+import { measureOutbox, publishOutbox } from "@event-sink/lib/outbox";
 import { declare } from "./topology.ts";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Make objects over HTTP, store them and publish OBJECT_CREATED events.",
   notes:
-    "POST /api/objects[?count=N] with any JSON body or none, GET /api/objects[?limit=N][&after=ID], GET /api/objects/ID, GET /health",
+    "POST /api/objects[?count=N] with any JSON body or none, GET /api/objects[?limit=N][&after=ID], GET /api/objects/ID, GET /health, /healthz, /readyz, /metrics (Prometheus)",
   flags: {
     ...brokerFlags,
     ...httpFlags(8000),
@@ -30,6 +31,8 @@ await runTool(import.meta, {
   },
 }, async ({ flags, signal, fail, log, print }) => {
   using store = openObjectStore(flags.database);
+  using _size = measureOutbox(store.outbox);
+  using _part = watch({ name: "datagen", works: true, trouble: () => undefined });
   let broker: Broker | undefined;
   const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
 

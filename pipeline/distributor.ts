@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL
 /**
  * Make tasks of every object: consumes OBJECT_CREATED, publishes TASK_CREATED.
  *
@@ -19,6 +19,7 @@ import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { declare, distributorQueue } from "./topology.ts";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Make tasks of every object: consume OBJECT_CREATED, publish TASK_CREATED.",
   notes: `Queue: ${distributorQueue}. Dead-letter queue: ${deadLetterQueue(distributorQueue)}`,
   flags: {

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL --allow-read
 /**
  * Work on tasks: consumes TASK_CREATED, publishes TASK_STARTED, TASK_FINISHED and TASK_FAILED. Start more of them to scale.
  *
@@ -27,6 +27,7 @@ import { loadHandler, parseRange, pretendedWork, withinLimit } from "./processor
 const REASON_LIMIT = 1000;
 
 await runTool(import.meta, {
+  longRunning: true,
   about:
     "Work on tasks: consume TASK_CREATED, publish TASK_STARTED, TASK_FINISHED and TASK_FAILED.",
   notes: `Queue: ${processorQueue}. Dead-letter queue: ${failedQueue}`,

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
+import { isReady, metric, notReady } from "../lib/status_testing.ts";
 import { eventually, startTool } from "../lib/testing.ts";
 import type { PipelineObject } from "./event.ts";
 import { instant, type Service, setup } from "./testing/services.ts";
@@ -55,8 +56,14 @@ Deno.test("every service waits for the broker, and what was posted meanwhile is 
   await test.post("?count=20");
   const health = await (await fetch(`${test.url("datagen")}/health`)).json();
   assert.equal(health.unpublished, 20);
+  for (const service of ["datagen", "statistics"] as const) {
+    await notReady(test.url(service), /amqp:.* not connected yet/, 2000);
+  }
+  assert.equal(await metric(test.url("datagen"), "event_sink_outbox_messages"), 20);
   test.cable.plug();
   await eventually(async () => assert.equal((await test.statistics()).tasks.finished, 60));
+  for (const service of ["datagen", "statistics"] as const) await isReady(test.url(service));
+  assert.equal(await metric(test.url("datagen"), "event_sink_outbox_messages"), 0);
 });
 
 Deno.test("kill -9 of each service and a broker that goes away in the middle of 1,000 objects: all is counted once", async () => {

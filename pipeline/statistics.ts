@@ -21,7 +21,7 @@ import { type Event, eventOf, eventTypes, inTraceOf } from "./event.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
 import { patience } from "@event-sink/lib/outbox";
 import { cachedByCost, statisticsApi } from "./statistics/api.ts";
-import { createMetrics } from "./statistics/metrics.ts";
+import { serveMetrics } from "./statistics/metrics.ts";
 import { openStatisticsStore } from "./statistics/store.ts";
 import { declare, statisticsQueue } from "./topology.ts";
 
@@ -29,9 +29,10 @@ import { declare, statisticsQueue } from "./topology.ts";
 const COLLECT_FOR = 10;
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Count the objects and tasks of the pipeline, and measure their times.",
   notes: `Queue: ${statisticsQueue}. Dead-letter queue: ${deadLetterQueue(statisticsQueue)}
-With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
+With --port: a page at /, GET /api/statistics, /healthz, /readyz, /metrics (Prometheus)`,
   flags: {
     ...brokerFlags,
     ...httpFlags(0),
@@ -50,7 +51,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   let broker: Broker | undefined;
   const brokerTrouble = () => broker ? broker.trouble : "not connected yet";
   const read = cachedByCost(() => store.read());
-  const metrics = createMetrics(read, () => brokerTrouble() === undefined);
+  const observe = serveMetrics(read);
   const patiently = patience({ signal, log });
   const addEvent = batched(async (events, causes) => {
     const attributes = { "messaging.batch.message_count": events.length };
@@ -59,7 +60,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
       { causes, attributes },
       () => patiently(() => store.add(events)),
     );
-    stored.forEach(metrics.observe);
+    stored.forEach(observe);
   });
 
   async function consumeAll() {
@@ -78,7 +79,7 @@ With --port: a page at /, GET /api/statistics, GET /metrics (Prometheus)`,
   const consuming = consumeAll().catch(fail);
   if (flags.port !== undefined) {
     const http = { host: flags.host, allowedHost: flags.allowedHost };
-    const api = { store, read, metrics, brokerTrouble, signal, http, log };
+    const api = { store, read, brokerTrouble, signal, http, log };
     await serve(statisticsApi(api), {
       host: flags.host,
       port: flags.port,

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=QUEUE_TYPE,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-ffi --allow-read --allow-env=QUEUE_TYPE,STATUS_PORT,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Take events from several inputs, number and journal them, and publish them on one stream.
  *
@@ -12,11 +12,13 @@ import {
   brokerFlags,
   connectBroker,
   connectMongo,
+  gauge,
   type Log,
   nameOf,
   runTool,
   throughOutages,
   type Tool,
+  watch,
   within,
   withoutPassword,
 } from "@event-sink/lib";
@@ -42,6 +44,7 @@ const routerFlags = {
 type RouterTool = Tool<typeof routerFlags>;
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Take events from several inputs and publish them on one stream.",
   notes: "Dead-letter queue: <queue_name>.dlq, of an AMQP feed, for messages that are no events",
   flags: routerFlags,
@@ -95,6 +98,11 @@ async function route(config: RouterConfig, { flags, log, print, signal, fail }: 
       ? ` [*] Journal in ${withoutPassword(url!)}, last number ${last}`
       : " [*] No MongoDB is configured: events are neither numbered nor journaled",
   );
+  stack.use(watch({ name: "router", works: true, trouble: () => undefined }));
+  const inHand = () => stream.inHand.pushed + stream.inHand.awaited;
+  stack.use(gauge("event_sink_in_hand_messages", "Events taken and not published yet", inHand, {
+    messaging_system: "zeromq",
+  }));
   await print(" [*] Routing events. To exit press CTRL+C");
 
   await aborted(signal);

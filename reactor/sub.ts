@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env=LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-read --allow-ffi --allow-env=STATUS_PORT,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Turn events into tasks for the handlers that the filters name.
  *
@@ -8,6 +8,7 @@
  * @module
  */
 import {
+  counter,
   inSpan,
   runTool,
   startSpan,
@@ -16,6 +17,7 @@ import {
   throughOutages,
   type Tool,
   UsageError,
+  watch,
 } from "@event-sink/lib";
 import { curveClientOptions, keyFlags } from "./zmq/curve.ts";
 import { databaseFlags, openDatabase } from "./database.ts";
@@ -57,6 +59,7 @@ const subFlags = {
 };
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Turn events into tasks for the handlers that the filters name.",
   flags: subFlags,
 }, async (tool) => {
@@ -85,6 +88,9 @@ await runTool(import.meta, {
       { $setOnInsert: { number: first, at: new Date() } },
       { upsert: true, returnDocument: "after" },
     ), outages);
+  const received = counter("messaging_client_consumed_messages_total", "Events handled", {
+    messaging_system: "zeromq",
+  });
   const follower = follow({
     receive: subscription.receive,
     journal,
@@ -94,6 +100,7 @@ await runTool(import.meta, {
       const causes = tasks.flatMap(({ trace }) => trace ?? []);
       const add = () => addTasks(collections, tasks);
       await (causes.length > 0 ? inSpan(...writeSpan("update", "tasks", causes), add) : add());
+      received.value += events.length;
       if (position === undefined) return;
       await subscribers.updateOne(
         { _id: flags.name },
@@ -106,6 +113,11 @@ await runTool(import.meta, {
     log,
   });
   onConnect = follower.catchUp;
+  using _part = watch({
+    name: "subscriber",
+    works: true,
+    trouble: () => subscription.connected ? undefined : `no connection to ${flags.publisherUri}`,
+  });
   await print(" [*] Waiting for events. To exit press CTRL+C");
   await follower.ended;
 });

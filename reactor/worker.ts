@@ -8,7 +8,7 @@
  * @module
  */
 import { hostname } from "node:os";
-import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
+import { type Counter, counter, numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
 import { createDrivers } from "./handlers/drivers.ts";
 import type { EndedAttempt } from "./queue/task.ts";
@@ -18,6 +18,7 @@ import { openWorkerQueue } from "./queue/worker_queue.ts";
 import { runWorker } from "./worker/loop.ts";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Execute the handlers of events: claim tasks, run them, write their results.",
   notes: `Results are in the collection of the configuration's 'task_collection', for 48 hours.
 A handler of the driver func has the permissions of its entry; those of this process are the most that it can get.`,
@@ -80,6 +81,7 @@ A handler of the driver func has the permissions of its entry; those of this pro
     concurrency: flags.concurrency,
     follow: (onWake) => followWakeUps(database.db, { onWake, signal, log }),
     written(attempts) {
+      for (const { outcome: { status } } of attempts) ended(status).value++;
       // A closed stdout stops the tool by itself.
       if (attempts.length > 0) printed = print(attempts.map(line).join("\n")).catch(() => {});
     },
@@ -88,6 +90,10 @@ A handler of the driver func has the permissions of its entry; those of this pro
   });
   await printed;
 });
+
+function ended(status: string): Counter {
+  return counter("event_sink_attempts_total", "Attempts of tasks that have ended", { status });
+}
 
 function line({ task, outcome: { status, error } }: EndedAttempt): string {
   const { entry, namespace, event_type, attempts } = task;

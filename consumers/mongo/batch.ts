@@ -5,12 +5,16 @@
 import {
   BadMessage,
   currentTrace,
+  histogram,
   inSpan,
   type Log,
   throughOutages,
   type Traced,
 } from "@event-sink/lib";
 import { type Collection, type Document, MongoBulkWriteError, MongoServerError } from "mongodb";
+
+/** Upper bounds of the buckets for the sizes of batches. */
+const SIZES = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000];
 
 interface Pending {
   document: Document;
@@ -47,6 +51,7 @@ export function batchWriter(
   let pending: Pending[] = [];
   let timer: ReturnType<typeof setTimeout> | undefined;
   let writing = false;
+  const measured = histogram("event_sink_batch_documents", "Documents in one write", SIZES);
 
   async function writeAll() {
     clearTimeout(timer);
@@ -62,6 +67,7 @@ export function batchWriter(
   }
 
   async function write(batch: Pending[]) {
+    measured(batch.length);
     try {
       const outage = { signal, log, doing: "write to MongoDB" };
       const bad = await throughOutages(() => traced(batch), outage);

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
 /**
  * Store every event of the exchange clowder.metrics in MongoDB, one document per message.
  *
@@ -22,6 +22,7 @@ import { batchWriter } from "./batch.ts";
 import { declare, defaultQueue } from "./topology.ts";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Store every event of the exchange clowder.metrics in MongoDB.",
   notes: `Dead-letter queue: ${deadLetterQueue("<queue>")}, such as ${
     deadLetterQueue(defaultQueue)

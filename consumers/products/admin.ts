@@ -21,9 +21,10 @@ import { type AdminStore, openAdminStore } from "./admin/store.ts";
 import { feedbackOf, messageOf } from "./event.ts";
 import { createLive, httpFlags, serve } from "@event-sink/lib/http";
 import { feedbackQueue, queueFlag } from "./queues.ts";
-import { patience, publishOutbox } from "@event-sink/lib/outbox";
+import { measureOutbox, patience, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Keep products, and tell every change of them.",
   notes: `Likes and requests come from ${feedbackQueue("<queue>")}. Dead-letter queue: ${
     deadLetterQueue(feedbackQueue("<queue>"))
@@ -40,6 +41,7 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   },
 }, async ({ flags, signal, fail, log, print }) => {
   using store = openAdminStore(flags.database);
+  using _size = measureOutbox(store.outbox);
   const live = createLive(signal);
   const feedback = feedbackQueue(flags.queue);
   const requested = new EventTarget();

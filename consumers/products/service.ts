@@ -19,9 +19,10 @@ import { createLive, httpFlags, serve } from "@event-sink/lib/http";
 import { feedbackQueue, queueFlag } from "./queues.ts";
 import { serviceApi } from "./service/api.ts";
 import { openServiceStore } from "./service/store.ts";
-import { patience, publishOutbox } from "@event-sink/lib/outbox";
+import { measureOutbox, patience, publishOutbox } from "@event-sink/lib/outbox";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Keep a copy of admin's products, up to date by its events, and take likes.",
   notes: `Dead-letter queue: ${deadLetterQueue("<queue>")}, such as ${
     deadLetterQueue(queueFlag.default)
@@ -39,6 +40,7 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
   },
 }, async ({ flags, signal, fail, log, print }) => {
   using store = openServiceStore(flags.database);
+  using _size = measureOutbox(store.outbox);
   if (flags.rebuild) await store.rebuild();
   const live = createLive(signal);
   const patiently = patience({ signal, log });

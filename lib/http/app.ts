@@ -12,6 +12,7 @@ import { printable } from "../text.ts";
 import { describeSpan, inSpan, recordFailure } from "../trace.ts";
 import { guard } from "./guard.ts";
 import type { HttpConfiguration } from "./server.ts";
+import { addStatus } from "./status.ts";
 
 /** Pages load nothing from elsewhere, and are in no frame. */
 const security = secureHeaders({
@@ -31,7 +32,7 @@ const security = secureHeaders({
 /**
  * Returns an application without routes, whose paths are the same with and without a slash at their ends. It answers errors as JSON,
  * `{ "error": "..." }`, and logs those that are not the client's; refuses requests of other people's web pages; answers 405 where only the
- * method is wrong. A request that changes something continues the trace of its headers.
+ * method is wrong; says how the tool does ({@linkcode addStatus}). A request that changes something continues the trace of its headers.
  *
  * @param key under which the JSON of an error says what is wrong (`error`)
  */
@@ -68,6 +69,7 @@ export function createApp(
     log.warn(`${req.method} ${printable(req.path, 200)}: ${error.message}`);
     return json({ [key]: error.message }, 500);
   });
+  addStatus(app);
   app.notFound(({ req, json }) =>
     json({ [key]: `${req.method} ${printable(req.path, 200)}: there is no such thing` }, 404)
   );

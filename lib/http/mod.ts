@@ -4,5 +4,6 @@
  */
 export * from "./app.ts";
 export * from "./body.ts";
+export { metricsText } from "./exposition.ts";
 export * from "./live.ts";
 export * from "./server.ts";

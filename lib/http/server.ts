@@ -78,6 +78,8 @@ export interface ServeOptions {
   log: Log;
   /** Is called with the URL once requests are accepted. */
   listening: (url: string) => unknown;
+  /** The flag that names the port, for an error (`--port`). */
+  flag?: string;
   /** Milliseconds that a client may take to send a request's headers, and all of it (30,000). */
   receiveLimit?: number;
 }
@@ -90,7 +92,7 @@ export interface ServeOptions {
  */
 export async function serve(
   app: Hono,
-  { host, port, signal, log, listening, receiveLimit = 30_000 }: ServeOptions,
+  { host, port, signal, log, listening, flag = "--port", receiveLimit = 30_000 }: ServeOptions,
 ): Promise<void> {
   const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false, hostname: host });
   let open = 0;
@@ -107,7 +109,9 @@ export async function serve(
     socket.once("close", () => open--);
   });
   server.maxConnections = MOST_CONNECTIONS;
-  const address = await listen(server, host, port);
+  const address = await listen(server, host, port).catch((error) => {
+    throw new Error(`Cannot listen on ${host}:${port}: ${error.message}. Choose another ${flag}`);
+  });
   const name = host.includes(":") ? `[${host}]` : host;
   await listening(`http://${name}:${address.port}`);
   await keepAccepting(server, { host, port: address.port, signal, log });
@@ -123,10 +127,6 @@ async function listen(server: Server, host: string, port: number): Promise<Addre
   server.listen(port, host, resolve);
   try {
     await promise;
-  } catch (error) {
-    throw new Error(
-      `Cannot listen on ${host}:${port}: ${(error as Error).message}. Choose another --port`,
-    );
   } finally {
     server.off("error", reject);
   }

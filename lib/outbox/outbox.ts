@@ -6,6 +6,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Broker, Channel } from "../broker.ts";
 import type { Log } from "../log.ts";
+import { gauge } from "../metrics.ts";
 import { createPublisher, type Outgoing } from "../publish.ts";
 import { currentTrace, traceOf } from "../trace.ts";
 import { aborted, pause } from "../wait.ts";
@@ -95,6 +96,11 @@ export function outboxOf(database: DatabaseSync): Outbox {
     },
     size: () => Number(count.get()!.count),
   };
+}
+
+/** Serves how many messages wait (`event_sink_outbox_messages`), until it is disposed. */
+export function measureOutbox(outbox: Outbox): Disposable {
+  return gauge("event_sink_outbox_messages", "Messages in the outbox", outbox.size);
 }
 
 /** Databases of earlier versions have no traces. */

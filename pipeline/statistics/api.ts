@@ -1,5 +1,5 @@
 /**
- * The HTTP interface of the statistics: JSON, Prometheus' text format, a live page.
+ * The HTTP interface of the statistics: JSON, a live page.
  * @module
  */
 import type { Log } from "@event-sink/lib";
@@ -9,7 +9,6 @@ import { servePage } from "@event-sink/lib/page";
 import style from "./page/page.css" with { type: "text" };
 import html from "./page/page.html" with { type: "text" };
 import script from "./page/page.js" with { type: "text" };
-import type { Metrics } from "./metrics.ts";
 import type { Details, Statistics, StatisticsStore } from "./store.ts";
 
 /** The numbers at one moment. */
@@ -35,8 +34,6 @@ export interface StatisticsApi {
   store: Pick<StatisticsStore, "details">;
   /** Reads the numbers. */
   read: () => Statistics;
-  /** The numbers for Prometheus. */
-  metrics: Metrics;
   /** Why the broker cannot be used now, undefined while it can. */
   brokerTrouble: () => string | undefined;
   /** Ends the sampling and the live streams. */
@@ -49,7 +46,7 @@ export interface StatisticsApi {
 
 /** Returns the application. */
 export function statisticsApi(
-  { store, read, metrics, brokerTrouble, signal, http, log }: StatisticsApi,
+  { store, read, brokerTrouble, signal, http, log }: StatisticsApi,
 ): Hono {
   const app = createApp(http, log);
   servePage(app, { html, style, script });
@@ -74,11 +71,6 @@ export function statisticsApi(
   signal.addEventListener("abort", () => clearInterval(timer), { once: true });
 
   app.get("/api/statistics", (context) => context.json({ ...read(), ...readDetails() }));
-  app.get(
-    "/metrics",
-    async (context) =>
-      context.body(await metrics.text(), 200, { "content-type": metrics.contentType }),
-  );
   // Server-sent events: first `history`, an array of samples, then a `sample` a second, and `details` when they have changed.
   app.get(
     "/api/statistics/live",

@@ -1,51 +1,23 @@
 /**
- * The numbers for Prometheus (https://prometheus.io/docs/instrumenting/exposition_formats/).
+ * The numbers for Prometheus, besides those that every tool has.
  * @module
  */
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { gauge, histogram, reading } from "@event-sink/lib";
 import type { Measured, Statistics } from "./store.ts";
-
-/** What is scraped. */
-export interface Metrics {
-  /** Takes a duration into its histogram. */
-  observe(measured: Measured): void;
-  /** The metrics as text. */
-  text(): Promise<string>;
-  /** Their content type. */
-  readonly contentType: string;
-}
 
 /** Upper bounds of the histograms' buckets, in seconds: tasks may wait for hours and be done in no time. */
 const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600, 3600];
 
 /**
- * Returns the metrics. Counters and gauges are read when they are scraped; histograms count from the start of the process, as Prometheus
+ * Serves the numbers. Counters and gauges are read when they are scraped; histograms count from the start of the process, as Prometheus
  * expects of them.
+ *
+ * @returns takes a duration into its histogram
  */
-export function createMetrics(read: () => Statistics, isConnected: () => boolean): Metrics {
-  const registry = new Registry();
-  const registers = [registry];
-  const counter = (name: string, help: string, value: (statistics: Statistics) => number) =>
-    new Counter({
-      name,
-      help,
-      registers,
-      collect() {
-        this.reset();
-        this.inc(value(read()));
-      },
-    });
-  const gauge = (name: string, help: string, value: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(value());
-      },
-    });
-  const seconds = (name: string, help: string) => new Histogram({ name, help, buckets, registers });
-
+export function serveMetrics(read: () => Statistics): (measured: Measured) => void {
+  function counter(name: string, help: string, value: (statistics: Statistics) => number) {
+    reading({ kind: "counter", name, help, labels: {}, read: () => value(read()) });
+  }
   counter("pipeline_objects_total", "Objects made", ({ objects }) => objects);
   counter("pipeline_tasks_created_total", "Tasks made of objects", ({ tasks }) => tasks.created);
   counter("pipeline_tasks_started_total", "Tasks started", ({ tasks }) => tasks.started);
@@ -61,14 +33,13 @@ export function createMetrics(read: () => Statistics, isConnected: () => boolean
     "Tasks started, and neither done nor given up",
     () => read().tasks.inProgress,
   );
-  gauge("pipeline_broker_connected", "1 while the broker is there", () => isConnected() ? 1 : 0);
   const histograms = {
-    waited: seconds("pipeline_task_wait_seconds", "From created to started"),
-    worked: seconds("pipeline_task_work_seconds", "The attempts that finished a task"),
+    waited: histogram("pipeline_task_wait_seconds", "From created to started", buckets),
+    worked: histogram(
+      "pipeline_task_work_seconds",
+      "The attempts that finished a task",
+      buckets,
+    ),
   };
-  return {
-    observe: ({ what, seconds }) => histograms[what].observe(seconds),
-    text: () => registry.metrics(),
-    contentType: registry.contentType,
-  };
+  return ({ what, seconds }) => histograms[what](seconds);
 }

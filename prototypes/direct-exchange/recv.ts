@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL
 /**
  * Print the messages of the direct exchange direct_logs whose routing key is one of those given.
  *
@@ -10,6 +10,7 @@ import { brokerFlags, connectBroker, consume, printable, runTool } from "@event-
 const deadLetters = "direct_logs.dlq";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Print the messages of the direct exchange direct_logs whose key is one of those given.",
   notes:
     `A key is compared as a whole: 'error' gets what is sent with 'error', not 'errors' or 'ERROR'.

@@ -17,10 +17,11 @@ import {
   runTool,
   textFlag,
   UsageError,
+  watch as watchHealth,
 } from "@event-sink/lib";
 import { httpFlags, serve } from "@event-sink/lib/http";
 import { reportOf, scaleMessage, startedOf } from "./message.ts";
-import { monitorApi } from "./monitor/api.ts";
+import { monitorApi, NO_BROKER } from "./monitor/api.ts";
 import { createApps, TooManyApps } from "./monitor/apps.ts";
 import { queueLook } from "./monitor/look.ts";
 import {
@@ -39,6 +40,7 @@ const STARTED_TTL = 60_000;
 const STARTED_EXPIRES = 600_000;
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Watch apps, decide how many workers each should have, and ask the scaler for them.",
   notes: `Dead-letter queue: ${deadLetterQueue("<report queue>")}, such as ${
     deadLetterQueue("DSTREPORT")
@@ -160,9 +162,14 @@ With --port: a page at /, GET /api/apps, GET /api/apps/ID, /healthz, /readyz, /m
     });
     await Promise.all([consumingReports, consumingStarts, looking]);
   }
+  const isReady = () => Date.now() - lastLook < 10_000 + flags.interval * 2000;
+  using _part = watchHealth({
+    name: "monitor",
+    works: true,
+    trouble: () => isReady() ? undefined : NO_BROKER,
+  });
   const watching = watch().catch(fail);
   if (flags.port !== undefined) {
-    const isReady = () => Date.now() - lastLook < 10_000 + flags.interval * 2000;
     const app = monitorApi({ apps, isReady, signal, http: flags, log });
     await serve(app, {
       ...flags,

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL,KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT --allow-read --allow-write --allow-run
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL,KUBERNETES_SERVICE_HOST,KUBERNETES_SERVICE_PORT --allow-read --allow-write --allow-run
 /**
  * Start and stop workers as scale requests ask for: child processes, containers, or the replicas of a deployment.
  *
@@ -56,6 +56,7 @@ const driverFlags = {
 };
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Start and stop workers as scale requests ask for.",
   notes: `Dead-letter queue: ${deadLetterQueue("<scale queue>")}, such as ${
     deadLetterQueue("DSTSCALE")

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL --allow-read --allow-write
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL --allow-read --allow-write
 /**
  * Do the uploads of an app, one at a time, and report how long each took. Start more of them to do more at a time.
  *
@@ -32,6 +32,7 @@ import { transfer } from "./worker/transfer.ts";
 import { keepStateFile, stdinEnded } from "./worker/state_file.ts";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Do the uploads of an app, one at a time, and report how long each took.",
   notes: `Dead-letter queue: ${deadLetterQueue("<app_id>_upload")}, such as ${
     deadLetterQueue("e123456_upload")

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL
 /**
  * Print the messages of the headers exchange header_logs that have the headers given.
  *
@@ -18,6 +18,7 @@ import {
 const deadLetters = "header_logs.dlq";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Print the messages of the headers exchange header_logs that have the headers given.",
   notes: `Dead-letter queue: ${deadLetters}`,
   arguments: "<headers...>",

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL
 /**
  * Answer the requests of the queue rpc_queue: fib(N). Several servers share the work.
  *
@@ -21,6 +21,7 @@ import {
 const queue = "rpc_queue";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Answer the requests of the queue rpc_queue: fib(N). Several servers share the work.",
   notes: `Dead-letter queue: ${queue}.dlq`,
   flags: {

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL
 /**
  * Print the messages of the topic exchange topic_logs whose routing key matches a pattern.
  *
@@ -10,6 +10,7 @@ import { brokerFlags, connectBroker, consume, printable, runTool } from "@event-
 const deadLetters = "topic_logs.dlq";
 
 await runTool(import.meta, {
+  longRunning: true,
   about: "Print the messages of the topic exchange topic_logs whose key matches a pattern.",
   notes:
     `A key is words between dots. In a pattern * stands for one word, # for any number of words, none

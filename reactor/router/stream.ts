@@ -3,7 +3,7 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { inSpan, type Traced } from "@event-sink/lib";
+import { counter, inSpan, type Traced } from "@event-sink/lib";
 import { eventText } from "../event.ts";
 import type { Journal } from "../journal/journal.ts";
 import { writeSpan } from "../trace.ts";
@@ -62,6 +62,9 @@ export function startStream(
   let length = 0;
   let room = Promise.withResolvers<void>();
   let published = Promise.resolve();
+  const sent = counter("messaging_client_sent_messages_total", "Events published", {
+    messaging_system: "zeromq",
+  });
 
   function takeAll() {
     scheduled = false;
@@ -85,6 +88,7 @@ export function startStream(
         await publish(text);
         waiter?.resolve(text);
       }
+      sent.value += batch.length;
     } catch (error) {
       batch.forEach(({ waiter }) => waiter?.reject(error));
       failed(error as Error);

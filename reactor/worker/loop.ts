@@ -2,7 +2,7 @@
  * A worker's loop: it claims tasks, executes them and writes down what came of them, until it is stopped.
  * @module
  */
-import { type Log, within } from "@event-sink/lib";
+import { gauge, type Log, watch, within } from "@event-sink/lib";
 import type { Drivers } from "../handlers/drivers.ts";
 import type { Outcome } from "../handlers/execution.ts";
 import { isFinal } from "../mongo_errors.ts";
@@ -63,6 +63,12 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const parts = assemble(options);
   const { held, writeBack, bell } = parts;
   const leases = keepLeases({ ...parts, log });
+  using _held = gauge("event_sink_leases", "Tasks claimed and not over", () => held.count);
+  using _part = watch({
+    name: "worker",
+    works: true,
+    trouble: () => parts.outage.isAway ? "worker: MongoDB is away" : undefined,
+  });
   const patience = setInterval(() => {
     const longest = performance.now() - held.oldestReady();
     if (longest > PATIENCE) writeBack.giveBack(held.takeReady());

@@ -9,6 +9,8 @@ import { receiveAll, receiverOptions } from "./sockets.ts";
 
 /** A connected socket. Dispose it to close it. */
 export interface Subscription extends Disposable {
+  /** Whether there is a connection to the router. */
+  readonly connected: boolean;
   /**
    * Hands over the frames of each message until the signal aborts; the next message waits for the promise of the one before.
    *
@@ -72,6 +74,9 @@ export function subscribe(
   socket.subscribe();
   signal.addEventListener("abort", () => socket.close());
   return {
+    get connected() {
+      return connected;
+    },
     receive: (handle) => Promise.race([receiveAll(socket, handle), refused.promise]),
     [Symbol.dispose]: () => socket.close(),
   };

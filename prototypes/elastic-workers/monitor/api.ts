@@ -1,5 +1,5 @@
 /**
- * The monitor's HTTP interface: JSON, Prometheus' text format, a live page.
+ * The monitor's HTTP interface: JSON, a live page.
  * @module
  */
 import { type Log, within } from "@event-sink/lib";
@@ -16,7 +16,8 @@ import script from "./page/page.js" with { type: "text" };
 const RETRY = 1000;
 /** Milliseconds without a sample after which it is told why. */
 const QUIET = 3000;
-const NO_BROKER = "the queues cannot be looked at: no connection to the broker";
+/** Why no decision can be made. */
+export const NO_BROKER = "the queues cannot be looked at: no connection to the broker";
 
 /** What the interface needs. */
 export interface MonitorApi {
@@ -64,22 +65,6 @@ export function monitorApi({ apps, isReady, signal, http, log }: MonitorApi): Ho
         for (const sample of fresh()) await tell("sample", sample);
       }
     }));
-  app.get("/healthz", (context) => context.json({ status: "alive" }));
-  app.get(
-    "/readyz",
-    (context) =>
-      isReady() ? context.json({ status: "ready" }) : context.json(
-        { error: NO_BROKER },
-        503,
-      ),
-  );
-  app.get(
-    "/metrics",
-    (context) =>
-      context.text(metrics(apps), 200, {
-        "content-type": "text/plain; version=0.0.4; charset=utf-8",
-      }),
-  );
   return app;
 }
 
@@ -106,25 +91,4 @@ export function stateOf(apps: Apps, appId: string) {
     reason: last?.reason ?? "its upload queue is not there yet",
     time: last?.time ?? null,
   };
-}
-
-/** Prometheus' text format (https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format). */
-function metrics(apps: Apps): string {
-  const states = apps.ids().map((appId) => stateOf(apps, appId)!);
-  const names = {
-    workers_wanted: "Workers that the law asks for",
-    workers: "Consumers of the upload queue",
-    waiting: "Requests that no worker has taken",
-    busy: "Uploads in hand",
-    arrival_rate: "Requests per second",
-    service_time: "Mean seconds of an upload",
-    response_time_p95: "95th percentile of the seconds from request to upload",
-  } as const;
-  return Object.entries(names).flatMap(([name, help]) => [
-    `# HELP elastic_${name} ${help}`,
-    `# TYPE elastic_${name} gauge`,
-    ...states.map((state) =>
-      `elastic_${name}{app_id="${state.app_id}"} ${state[name as keyof typeof names] ?? "NaN"}`
-    ),
-  ]).join("\n") + "\n";
 }

@@ -7,6 +7,7 @@ import type { Report, ScaleRequest } from "../message.ts";
 import { decide, firstMemory, type Memory, type Policy } from "./control.ts";
 import type { Seen } from "./look.ts";
 import { createMeter, type Measurements, type Meter } from "./meter.ts";
+import { measureApp } from "./metrics.ts";
 
 /** What was measured and decided at one moment. */
 export interface Sample extends Measurements {
@@ -35,6 +36,8 @@ interface App {
   created: number;
   /** Whether it is watched whether or not there is anything to see. */
   fixed: boolean;
+  /** Its numbers for Prometheus. */
+  measured: Disposable;
 }
 
 /** Apps that are watched at most. */
@@ -55,7 +58,9 @@ export function createApps(policy: Policy & { log: Log }) {
     if (known) return known;
     if (apps.size >= MOST_APPS) throw new TooManyApps(`there are ${MOST_APPS} other apps already`);
     const meter = createMeter(policy);
-    const app: App = { meter, asked: -Infinity, samples: [], created: now(), fixed };
+    const samples: Sample[] = [];
+    const measured = measureApp(appId, () => samples.at(-1));
+    const app: App = { meter, asked: -Infinity, samples, created: now(), fixed, measured };
     apps.set(appId, app);
     if (!fixed) policy.log.info(`Watching ${appId}, which has reported`);
     return app;
@@ -106,7 +111,9 @@ export function createApps(policy: Policy & { log: Log }) {
     /** There is no upload queue: an app that nobody knows is forgotten. */
     lost(appId: string): undefined {
       const app = apps.get(appId)!;
-      if (!app.fixed && now() - app.created > policy.window) apps.delete(appId);
+      if (app.fixed || now() - app.created <= policy.window) return;
+      app.measured[Symbol.dispose]();
+      apps.delete(appId);
     },
   };
 }

@@ -40,7 +40,7 @@ async function makeImage(name: string, directory: string): Promise<void> {
     ...[deno, ...libraries, cache, ...files],
   ]);
   const entry = ["/bin/deno", "run", "--cached-only", "--no-prompt", "--allow-net", "--allow-read"]
-    .concat("--allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL")
+    .concat("--allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL")
     .concat("/app/prototypes/elastic-workers/worker.ts");
   await docker(
     ...["import", "--change", `ENTRYPOINT ${JSON.stringify(entry)}`],

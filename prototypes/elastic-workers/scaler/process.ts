@@ -36,13 +36,14 @@ export async function processDriver(options: ProcessDriverOptions): Promise<Driv
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--no-prompt", "--allow-net", `--allow-read`, `--allow-write`],
-        "--allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,LOG_LEVEL",
+        "--allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL",
         new URL("../worker.ts", import.meta.url).href,
         ...["--app-id", appId, "--name", name, "--state-file", file, "--log-level", "warn"],
         ...keepWorkers ? [] : ["--until-stdin-ends"],
         ...options.arguments,
       ],
-      env: { AMQP_URL: amqpUrl },
+      // The port of the status is the scaler's.
+      env: { AMQP_URL: amqpUrl, STATUS_PORT: "" },
       // The pipe is never written to; it ends with this process, however that ends.
       stdin: keepWorkers ? "null" : "piped",
       stdout: "null",
