@@ -179,7 +179,7 @@ export async function consume(
           if (signal.aborted) hand.giveBack(raw);
           else {
             const history = historyOf(raw, queue);
-            const traced = { queue, attempt: history.attempt };
+            const traced = { queue, attempt: history.attempt, broker: broker.name };
             hand.take(
               raw,
               (since) => tracedProcess(raw, traced, () => handle(hand, raw, history, since)),

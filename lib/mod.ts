@@ -23,6 +23,7 @@ export {
   type SpanOptions,
   startSpan,
   type Traced,
+  type TracedAttempt,
   tracedProcess,
   traceOf,
   tracing,

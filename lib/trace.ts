@@ -184,25 +184,28 @@ export interface TracedPublication {
   options: Options.Publish;
 }
 
-/** Publishes a message as a span, which lasts until its confirm. It belongs to the trace of the message's headers, else to that of the current span. */
+/**
+ * Publishes a message as a span, which lasts until its confirm. It belongs to the trace of the message's headers, else to that of the current
+ * span.
+ *
+ * @param broker its URL, without password
+ */
 export function tracedPublish(
   { exchange, routingKey, content, options }: TracedPublication,
+  broker: string,
   publish: () => Promise<void>,
 ): Promise<void> {
   if (!api) return publish();
+  const { headers } = options;
+  // Of the default exchange, the server's own name for where somebody waits for an answer: no two spans would have the same name.
   const anonymous = exchange === "" && routingKey.startsWith("amq.");
   const destination = exchange || routingKey;
-  const { headers, messageId, correlationId } = options;
   const attributes = {
-    "messaging.system": "rabbitmq",
-    "messaging.operation.name": "publish",
-    "messaging.operation.type": "send",
-    "messaging.destination.name": destination,
-    ...anonymous && { "messaging.destination.anonymous": true },
-    ...routingKey !== "" && { "messaging.rabbitmq.destination.routing_key": routingKey },
-    "messaging.message.id": messageId,
-    "messaging.message.conversation_id": correlationId,
-    "messaging.message.body.size": content.length,
+    ...messageAttributes("publish", "send", { broker, routingKey, content, properties: options }),
+    "messaging.destination.name": joined(exchange, routingKey),
+    ...anonymous
+      ? { "messaging.destination.anonymous": true }
+      : { "messaging.destination.template": destination },
     "event_sink.reason": headers?.["x-reason"],
   };
   const name = anonymous ? "publish" : `publish ${destination}`;
@@ -212,28 +215,73 @@ export function tracedPublish(
   });
 }
 
+/** What a message is handled by. */
+export interface TracedAttempt {
+  queue: string;
+  /** 1 at first. */
+  attempt: number;
+  /** The broker's URL, without password. */
+  broker: string;
+}
+
 /** Handles a message as a span. Its failures are recorded by {@linkcode recordFailure}, as they end in a retry. */
 export function tracedProcess(
   { fields, properties, content }: ConsumeMessage,
-  { queue, attempt }: { queue: string; attempt: number },
+  { queue, attempt, broker }: TracedAttempt,
   work: () => Promise<void>,
 ): Promise<void> {
   if (!api) return work();
+  const { exchange, routingKey, deliveryTag } = fields;
   const attributes = {
-    "messaging.system": "rabbitmq",
-    "messaging.operation.name": "process",
-    "messaging.operation.type": "process",
-    "messaging.destination.name": queue,
-    ...fields.routingKey !== "" &&
-      { "messaging.rabbitmq.destination.routing_key": fields.routingKey },
-    "messaging.rabbitmq.message.delivery_tag": fields.deliveryTag,
-    "messaging.message.id": properties.messageId,
-    "messaging.message.conversation_id": properties.correlationId,
-    "messaging.message.body.size": content.length,
+    ...messageAttributes("process", "process", { broker, routingKey, content, properties }),
+    "messaging.destination.name": joined(exchange, routingKey === queue ? "" : routingKey, queue),
+    "messaging.destination.template": queue,
+    "messaging.rabbitmq.message.delivery_tag": deliveryTag,
     "event_sink.attempt": attempt,
   };
   const { headers: cause } = properties;
   return inSpan(`process ${queue}`, { kind: "consumer", cause, attributes }, work);
+}
+
+function messageAttributes(
+  operation: string,
+  type: "send" | "process",
+  { broker, routingKey, content, properties: { messageId, correlationId } }: {
+    broker: string;
+    routingKey: string;
+    content: Uint8Array;
+    properties: { messageId?: string; correlationId?: string };
+  },
+): Attributes {
+  return {
+    "messaging.system": "rabbitmq",
+    "messaging.operation.name": operation,
+    "messaging.operation.type": type,
+    "messaging.rabbitmq.destination.routing_key": routingKey || undefined,
+    "messaging.message.id": messageId,
+    "messaging.message.conversation_id": correlationId,
+    "messaging.message.body.size": content.length,
+    ...serverOf(broker),
+  };
+}
+
+/** RabbitMQ's destinations are made of exchange, routing key and queue (https://opentelemetry.io/docs/specs/semconv/messaging/rabbitmq/). */
+function joined(...parts: string[]): string {
+  return parts.filter((part) => part !== "").join(":") || "amq.default";
+}
+
+const servers = new Map<string, Attributes>();
+
+/** Nothing of a cluster, as it is not known here which of its nodes it is. */
+function serverOf(broker: string): Attributes {
+  const known = servers.get(broker);
+  if (known) return known;
+  const one = URL.canParse(broker) && !broker.includes(", ");
+  const url = one ? new URL(broker) : undefined;
+  const port = Number(url?.port) || (url?.protocol === "amqps:" ? 5671 : 5672);
+  const server = url ? { "server.address": url.hostname, "server.port": port } : {};
+  servers.set(broker, server as Attributes);
+  return server as Attributes;
 }
 
 /** The current span where it belongs to the trace of `cause`, else `cause`: a message that comes with a trace stays in it. */
