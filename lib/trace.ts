@@ -138,10 +138,20 @@ function begin(name: string, options: SpanOptions): { span?: Span; context: Cont
   // Deno's tracer does not ask whether the trace is sampled (2.9.6).
   const sampled = (api!.trace.getSpanContext(parent)?.traceFlags ?? SAMPLED) & SAMPLED;
   if (!sampled) return { context: parent };
-  for (const name in attributes) if (attributes[name] === undefined) delete attributes[name];
   const spanKind = api!.SpanKind[kind.toUpperCase() as Uppercase<typeof kind>];
-  const span = tracer!.startSpan(name, { kind: spanKind, attributes, links }, parent);
+  const span = tracer!.startSpan(
+    name,
+    { kind: spanKind, attributes: present(attributes), links },
+    parent,
+  );
   return { span, context: api!.trace.setSpan(parent, span) };
+}
+
+/** OpenTelemetry counts an attribute that is undefined as one that was dropped. */
+function present(attributes: Attributes | undefined): Attributes {
+  const found: Attributes = {};
+  for (const name in attributes) if (attributes[name] !== undefined) found[name] = attributes[name];
+  return found;
 }
 
 /** Marks the current span as failed, for a failure that is not thrown out of it. */
