@@ -7,7 +7,7 @@
  * It may read any file, since `--data` and `--key-file` may name any, and ZeroMQ's library is in Deno's cache.
  * @module
  */
-import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
+import { choiceFlag, numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
 import { Push, Request } from "zeromq";
 import { curveClientOptions, keyFlags, type Refusal, watchHandshake } from "./zmq/curve.ts";
 import { MAX_EVENT_BYTES } from "./event.ts";
@@ -30,18 +30,12 @@ await runTool(import.meta, {
       short: "u",
       default: "tcp://127.0.0.1:55055",
     }),
-    zmqType: {
-      ...textFlag("REQ waits for the router's answer, PUSH does not", {
-        value: "TYPE",
-        short: "z",
-        default: "REQ",
-      }),
-      parse(text: string) {
-        const type = text.replace(/^zmq\./i, "").toUpperCase();
-        if (type === "REQ" || type === "PUSH") return type;
-        throw new TypeError(`expected REQ or PUSH, not '${text}'`);
-      },
-    },
+    zmqType: choiceFlag("REQ waits for the router's answer, PUSH does not", ["REQ", "PUSH"], {
+      value: "TYPE",
+      short: "z",
+      default: "REQ",
+      spelling: (text) => text.replace(/^zmq\./i, "").toUpperCase(),
+    }),
     timeout: numberFlag("seconds to wait for the router", {
       default: 10,
       min: 0.1,
