@@ -19,10 +19,13 @@ export {
   describeSpan,
   inSpan,
   ofThisSpan,
+  type OpenSpan,
   type SpanOptions,
+  startSpan,
   type Traced,
   tracedProcess,
   traceOf,
+  tracing,
 } from "./trace.ts";
 export { runTool, type Tool, type ToolUsage } from "./tool.ts";
 export { aborted, backoff, type BackoffOptions, pause, within } from "./wait.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import type { ConsumeMessage, Options } from "amqplib";
-import type { Attributes, Context, Link } from "@opentelemetry/api";
+import type { Attributes, Context, Link, Span } from "@opentelemetry/api";
 import { withoutPassword } from "./url.ts";
 
 /**
@@ -15,6 +15,8 @@ import { withoutPassword } from "./url.ts";
 const api = Symbol.for("opentelemetry.js.api.1") in globalThis
   ? await import("@opentelemetry/api")
   : undefined;
+/** Whether spans are exported. */
+export const tracing: boolean = api !== undefined;
 const tracer = api?.trace.getTracer("event-sink");
 /** Deno's spans have no `tracestate` (2.9.6), so that it travels beside them. */
 const STATE = api?.createContextKey("tracestate");
@@ -40,7 +42,8 @@ export interface SpanOptions {
 }
 
 /** A `traceparent`: version, trace, span, flags. Later versions may have more. */
-const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})[\da-f]{16}-[\da-f]{2}(-|$)/;
+const TRACEPARENT =
+  /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(-|$)/;
 
 /** The flag of a trace that is recorded. */
 const SAMPLED = 1;
@@ -60,66 +63,101 @@ export function traceOf(cause: object | undefined): Traced {
 
 /** The trace of something that is made now: that of the current span, or of `cause` when nothing is traced. */
 export function currentTrace(cause?: object): Traced {
-  if (!api?.trace.getActiveSpan()) return traceOf(cause);
-  const context = api.context.active();
-  const carrier: Traced = {};
-  api.propagation.inject(context, carrier);
-  return traceOf({ tracestate: context.getValue(STATE!), ...carrier });
+  return api?.trace.getActiveSpan() ? traceIn(api.context.active()) : traceOf(cause);
+}
+
+function traceIn(context: Context): Traced {
+  const { traceId, spanId, traceFlags } = api!.trace.getSpanContext(context)!;
+  const traceparent = `00-${traceId}-${spanId}-0${traceFlags & SAMPLED}`;
+  const tracestate = context.getValue(STATE!) as string | undefined;
+  return tracestate === undefined ? { traceparent } : { traceparent, tracestate };
 }
 
 /** Ids for a line in the log: of the current span, or the trace of `cause` when nothing is traced. */
 export function traceIds(cause?: object): { traceId?: string; spanId?: string } {
-  const current = api?.trace.getActiveSpan()?.spanContext();
-  if (current) return { traceId: current.traceId, spanId: current.spanId };
+  // What a socket tells comes in the context of whoever has used it last, whose span may have ended long ago.
+  const span = api?.trace.getActiveSpan();
+  const { traceId: current, spanId } = span?.isRecording() ? span.spanContext() : {};
+  if (current) return { traceId: current, spanId };
   const [, traceId] = TRACEPARENT.exec(traceOf(cause).traceparent ?? "") ?? [];
   return traceId ? { traceId } : {};
 }
 
 /** Runs `work` as a span, whose failure is that of `work`; without tracing it just runs. */
 export function inSpan<T>(name: string, options: SpanOptions, work: () => T): T {
-  if (!api || !tracer) return work();
+  if (!api) return work();
+  const { span, context } = begin(name, options);
+  const end = (failure?: { error: unknown }) => {
+    if (failure) fail(span!, failure.error);
+    span?.end();
+  };
+  return api.context.with(context, () => {
+    try {
+      const result = work();
+      if (!(result instanceof Promise)) return end(), result;
+      return result.then((value) => (end(), value), (error) => {
+        end({ error });
+        throw error;
+      }) as T;
+    } catch (error) {
+      end({ error });
+      throw error;
+    }
+  });
+}
+
+/** A span that begins here and ends elsewhere. */
+export interface OpenSpan {
+  /** For what it leads to. */
+  readonly trace: Traced;
+  /** Ends it, with an error when it has failed. */
+  end(error?: unknown): void;
+}
+
+/** Begins a span; without tracing it has the trace of its cause, and ends without a trace of its own. */
+export function startSpan(name: string, options: SpanOptions): OpenSpan {
+  if (!api) return { trace: traceOf(options.cause), end() {} };
+  const { span, context } = begin(name, options);
+  return {
+    trace: traceIn(context),
+    end(error) {
+      if (span && error !== undefined) fail(span, error);
+      span?.end();
+    },
+  };
+}
+
+/** Begins a span, and returns the context of what belongs to it; a trace that is not sampled has no spans. */
+function begin(name: string, options: SpanOptions): { span?: Span; context: Context } {
   const { kind = "internal", causes, attributes } = options;
   const cause = causes?.length === 1 ? causes[0] : options.cause;
   const links = causes && causes.length > 1 ? causes.flatMap(linkTo) : [];
   const parent = kind === "server" || kind === "consumer" || causes
-    ? contextOf(api.ROOT_CONTEXT, cause)
+    ? contextOf(api!.ROOT_CONTEXT, cause)
     : currentOr(cause);
   // Deno's tracer does not ask whether the trace is sampled (2.9.6).
-  const sampled = (api.trace.getSpanContext(parent)?.traceFlags ?? SAMPLED) & SAMPLED;
-  if (!sampled) return api.context.with(parent, work);
+  const sampled = (api!.trace.getSpanContext(parent)?.traceFlags ?? SAMPLED) & SAMPLED;
+  if (!sampled) return { context: parent };
   for (const name in attributes) if (attributes[name] === undefined) delete attributes[name];
-  const spanOptions = {
-    kind: api.SpanKind[kind.toUpperCase() as Uppercase<typeof kind>],
-    attributes,
-    links,
-  };
-  return tracer.startActiveSpan(name, spanOptions, parent, (span) => {
-    const fail = (error: unknown): never => {
-      recordFailure(error);
-      span.end();
-      throw error;
-    };
-    try {
-      const result = work();
-      if (!(result instanceof Promise)) return span.end(), result;
-      return result.then((value) => (span.end(), value), fail) as T;
-    } catch (error) {
-      return fail(error);
-    }
-  });
+  const spanKind = api!.SpanKind[kind.toUpperCase() as Uppercase<typeof kind>];
+  const span = tracer!.startSpan(name, { kind: spanKind, attributes, links }, parent);
+  return { span, context: api!.trace.setSpan(parent, span) };
 }
 
 /** Marks the current span as failed, for a failure that is not thrown out of it. */
 export function recordFailure(error: unknown): void {
   const span = api?.trace.getActiveSpan();
-  if (!api || !span) return;
+  if (span) fail(span, error);
+}
+
+function fail(span: Span, error: unknown): void {
   const { name, message } = error instanceof Error
     ? error
     : { name: "_OTHER", message: String(error) };
   const told = withoutPassword(message);
   span.recordException({ name, message: told });
   span.setAttribute("error.type", name);
-  span.setStatus({ code: api.SpanStatusCode.ERROR, message: told });
+  span.setStatus({ code: api!.SpanStatusCode.ERROR, message: told });
 }
 
 /** Adds attributes to the current span. */
@@ -130,6 +168,11 @@ export function describeSpan(attributes: Attributes): void {
 /** Returns `work` as a function that belongs to the current span whoever calls it: for what many share, such as a commit. */
 export function ofThisSpan<T extends () => unknown>(work: T): T {
   return api ? api.context.bind(api.context.active(), work) : work;
+}
+
+/** Does work that belongs to no span, whoever asks for it first: opening what stays open, as what that does later would belong to it too. */
+export function outsideSpans<T>(work: () => T): T {
+  return api ? api.context.with(api.ROOT_CONTEXT, work) : work();
 }
 
 /** A message on its way to the broker. */
@@ -201,10 +244,14 @@ function currentOr(cause: object | undefined): Context {
   return traceId(caused) === traceId(current) ? current : caused;
 }
 
+/** The context of what `cause` leads to, `base` when that has no trace. */
 function contextOf(base: Context, cause: object | undefined): Context {
-  const traced = traceOf(cause);
-  if (!traced.traceparent) return base;
-  return api!.propagation.extract(base, traced).setValue(STATE!, traced.tracestate);
+  const { traceparent, tracestate } = traceOf(cause);
+  const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent ?? "") ?? [];
+  if (!traceId || !spanId) return base;
+  const remote = { traceId, spanId, traceFlags: parseInt(flags!, 16), isRemote: true };
+  const context = api!.trace.setSpanContext(api!.ROOT_CONTEXT, remote);
+  return tracestate === undefined ? context : context.setValue(STATE!, tracestate);
 }
 
 function linkTo(traced: Traced): Link[] {

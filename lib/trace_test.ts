@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
-import { connectProbe, eventually, root, start, startServers, unique } from "./testing.ts";
+import {
+  connectProbe,
+  eventually,
+  layCable,
+  root,
+  start,
+  startServers,
+  unique,
+} from "./testing.ts";
 import { currentTrace, inSpan, traceOf } from "./trace.ts";
 import { exportTo, receiveSpans } from "./trace_testing.ts";
 
@@ -36,13 +44,15 @@ async function setup() {
   const queue = unique("trace");
   const queues = [queue, `${queue}.out`];
   const probe = stack.use(await connectProbe(amqpUrl, { queues }));
+  const cable = stack.use(layCable(amqpUrl));
   return {
     ...probe,
+    cable,
     queue,
     /** Starts the consumer, and publishes a message to it. */
     async consume(env: Record<string, string>, headers: Record<string, unknown>) {
       const tool = stack.use(
-        start(["eval", "--quiet", consumer, amqpUrl, queue], { cwd: root, env }),
+        start(["eval", "--quiet", consumer, cable.url, queue], { cwd: root, env }),
       );
       await tool.seen(/ready/);
       const properties = { messageId: "id-1", persistent: true, headers };
@@ -172,4 +182,19 @@ Deno.test("tools go on working while nobody takes their spans", async () => {
   const gone = exportTo("http://127.0.0.1:1");
   await test.consume(gone, { traceparent });
   await test.take(`${test.queue}.dlq`);
+});
+
+Deno.test("what happens after a message is handled does not belong to its trace", async () => {
+  await using receiver = receiveSpans();
+  await using test = await setup();
+  const tool = await test.consume(receiver.env("tool"), { traceparent });
+  await test.take(`${test.queue}.dlq`);
+  test.cable.cut("down");
+  await tool.seen(/Lost/);
+  test.cable.plug();
+  await tool.seen(/Connected/);
+  const lines = tool.output.stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
+  const others = lines.filter(({ message }) => !message.startsWith("Message "));
+  assert.equal(others.length, 2, tool.output.stderr);
+  for (const { message, properties } of others) assert.deepEqual(properties, {}, message);
 });
