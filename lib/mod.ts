@@ -23,6 +23,7 @@ export {
   type SpanOptions,
   startSpan,
   type Traced,
+  type TracedAttempt,
   tracedProcess,
   traceOf,
   tracing,
@@ -60,6 +61,7 @@ export {
   reading,
 } from "./metrics.ts";
 export { type Part, watch } from "./health.ts";
+export { type Check, schemaFlag, schemaOf } from "./schema.ts";
 export { numberText, parseExactly } from "./json.ts";
 export { counted, pausePerDot, printable, shown, textOf } from "./text.ts";
 export { NotSaved, parseSaved, savedLine, type SavedMessage } from "./saved.ts";

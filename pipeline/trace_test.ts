@@ -47,6 +47,12 @@ Deno.test("with OTEL_DENO=true an object's way through all four services, a retr
     const stored = receiver.spans.filter(({ name }) => name === "store events");
     const causes = stored.flatMap(({ links, parentSpanId }) => parentSpanId || links);
     assert.deepEqual(causes.sort(), counted.map(({ spanId }) => spanId).sort());
+    // A routing key may be anything: the span is named by the exchange alone.
+    const destinations = published.map(({ attributes }) =>
+      attributes["messaging.destination.name"]
+    );
+    const expected = ["ebs:objects", "ebs:processing", "ebs:task-requests"];
+    assert.deepEqual([...new Set(destinations)].sort(), expected);
     const { attributes } = receiver.named("POST /api/objects");
     assert.equal(attributes["http.response.status_code"], 201);
   });

@@ -66,16 +66,14 @@ export function parseHead(
   traceFor: (event: ReactorEvent) => Traced = () => ({}),
 ): string {
   const { text, event, added, changed } = read(frame, defaults);
-  const trace = traceFor(event);
-  const missing = trace.traceparent && event.traceparent === undefined ? trace : {};
+  const found = traceFor(event);
+  const trace = event.traceparent === undefined ? found : {};
   if (changed || event.number !== undefined) {
     const { number: _, ...rest } = event;
-    return written({ ...rest, ...missing }).slice(0, -1);
+    return written({ ...rest, ...trace }).slice(0, -1);
   }
-  const more = Object.entries(missing).map(([name, value]) =>
-    `,"${name}":${JSON.stringify(value)}`
-  );
-  return text.slice(0, text.lastIndexOf("}")) + added + more.join("");
+  const head = text.slice(0, text.lastIndexOf("}")) + added;
+  return trace.traceparent ? `${head},${JSON.stringify(trace).slice(1, -1)}` : head;
 }
 
 /** An event of the stream as JSON text, with what is needed of it. */

@@ -8,6 +8,7 @@
  * @module
  */
 import {
+  choiceFlag,
   currentTrace,
   inSpan,
   numberFlag,
@@ -39,18 +40,12 @@ await runTool(import.meta, {
       short: "u",
       default: "tcp://127.0.0.1:55055",
     }),
-    zmqType: {
-      ...textFlag("REQ waits for the router's answer, PUSH does not", {
-        value: "TYPE",
-        short: "z",
-        default: "REQ",
-      }),
-      parse(text: string) {
-        const type = text.replace(/^zmq\./i, "").toUpperCase();
-        if (type === "REQ" || type === "PUSH") return type;
-        throw new TypeError(`expected REQ or PUSH, not '${text}'`);
-      },
-    },
+    zmqType: choiceFlag("REQ waits for the router's answer, PUSH does not", ["REQ", "PUSH"], {
+      value: "TYPE",
+      short: "z",
+      default: "REQ",
+      spelling: (text) => text.replace(/^zmq\./i, "").toUpperCase(),
+    }),
     timeout: numberFlag("seconds to wait for the router", {
       default: 10,
       min: 0.1,
