@@ -72,10 +72,10 @@ async function bundle({ name, entry }: PackagedTool, folder: string, target: str
   await bundleFile(entry, file);
   const text = await Deno.readTextFile(file);
   // What the bundler cannot see: a thread's file, and a package with a native addon.
-  if (text.includes('new URL("thread.ts", import.meta.url)')) {
+  if (/new URL\("thread.ts", ?import.meta.url\)/.test(text)) {
     await bundleFile("reactor/handlers/thread.ts", `${folder}/thread.ts`);
   }
-  if (/from "zeromq"/.test(text)) await copyZeromq(folder, platforms[target]!);
+  if (/from ?"zeromq"/.test(text)) await copyZeromq(folder, platforms[target]!);
 }
 
 async function bundleFile(entry: string, output: string): Promise<void> {
@@ -93,10 +93,43 @@ async function compile(
   await deno([...fixed, ...own, ...thread, ...packages, `${name}.js`], folder);
 }
 
-/** The newest build of the addon for one platform; the package has those of all. */
+/**
+ * Copies the package with its addon for one platform; it has builds for all. Its loader takes the newest build whose system, processor and C
+ * library fit (https://github.com/aminya/cmake-ts/blob/v1.0.2/src/loader.ts), and Deno's own are for glibc.
+ */
 async function copyZeromq(folder: string, platform: string): Promise<void> {
-  const from = new URL("../", import.meta.resolve("zeromq")).pathname;
-  console.log(from, folder, platform);
+  const zeromq = new URL("../", import.meta.resolve("zeromq"));
+  const own = JSON.parse(await Deno.readTextFile(new URL("package.json", zeromq)));
+  const loader = new URL(`../../cmake-ts/${own.dependencies["cmake-ts"]}/`, zeromq);
+  const modules = `${folder}/node_modules`;
+  const manifest = JSON.parse(await Deno.readTextFile(new URL("build/manifest.json", zeromq)));
+  const builds = Object.entries<string>(manifest)
+    .map(([key, path]) => ({ key, path, ...JSON.parse(key) }))
+    .filter(({ os, arch, libc }) => `${os}/${arch}` === platform && libc !== "musl")
+    .sort((one, other) => other.abi - one.abi);
+  const [build] = builds;
+  if (!build) throw new Error(`zeromq has no build for ${platform}`);
+  await copyFile(new URL("package.json", zeromq), `${modules}/zeromq/package.json`);
+  for await (const { name } of Deno.readDir(new URL("lib/", zeromq))) {
+    if (/\.js$/.test(name)) {
+      await copyFile(new URL(`lib/${name}`, zeromq), `${modules}/zeromq/lib/${name}`);
+    }
+  }
+  await copyFile(new URL(`build/${build.path}`, zeromq), `${modules}/zeromq/build/${build.path}`);
+  await Deno.writeTextFile(
+    `${modules}/zeromq/build/manifest.json`,
+    JSON.stringify({ [build.key]: build.path }),
+  );
+  for (const file of ["package.json", "build/loader.js"]) {
+    await copyFile(new URL(file, loader), `${modules}/cmake-ts/${file}`);
+  }
+  const dependencies = { zeromq: "*", "cmake-ts": "*" };
+  await Deno.writeTextFile(`${folder}/package.json`, JSON.stringify({ dependencies }));
+}
+
+async function copyFile(from: URL, to: string): Promise<void> {
+  await Deno.mkdir(to.replace(/\/[^/]*$/, ""), { recursive: true });
+  await Deno.copyFile(from, to);
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Log } from "@event-sink/lib";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { readStateFile } from "../worker/state_file.ts";
 import type { Driver, Worker } from "./pools.ts";
 
@@ -33,11 +33,10 @@ export async function processDriver(options: ProcessDriverOptions): Promise<Driv
   function spawn(appId: string, name: string) {
     const file = `${directory}/${name}`;
     Deno.writeTextFileSync(file, "starting");
-    const child = new Deno.Command(Deno.execPath(), {
+    const [command, ...first] = workerCommand();
+    const child = new Deno.Command(command, {
       args: [
-        ...["run", "--no-prompt", "--allow-net", `--allow-read`, `--allow-write`],
-        "--allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL",
-        new URL("../worker.ts", import.meta.url).href,
+        ...first,
         ...["--app-id", appId, "--name", name, "--state-file", file, "--log-level", "warn"],
         ...keepWorkers ? [] : ["--until-stdin-ends"],
         ...options.arguments,
@@ -94,4 +93,20 @@ export async function processDriver(options: ProcessDriverOptions): Promise<Driv
 async function isYoung(path: string): Promise<boolean> {
   const { mtime } = await Deno.stat(path).catch(() => ({ mtime: null }));
   return mtime !== null && Date.now() - mtime.getTime() < START_LIMIT;
+}
+
+/** What starts a worker: its file, or where scaler and worker are packaged, what stands beside the scaler (`deploy/compile.ts`). */
+function workerCommand(): [string, ...string[]] {
+  const self = Deno.execPath();
+  if (Deno.build.standalone) {
+    const suffix = Deno.build.os === "windows" ? ".exe" : "";
+    return [`${dirname(self)}/elastic-worker${suffix}`];
+  }
+  const isBundle = import.meta.url.endsWith(".js");
+  const file = isBundle ? "../elastic-worker/elastic-worker.js" : "../worker.ts";
+  return [
+    ...[self, "run", "--no-prompt", "--allow-net", "--allow-read", "--allow-write"] as const,
+    "--allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL",
+    new URL(file, import.meta.url).href,
+  ];
 }
