@@ -51,9 +51,9 @@ export async function readPosition(
   const differing = [...new Set([...Object.keys(found.asked), ...Object.keys(asked)])]
     .find((name) => found.asked[name] !== asked[name]);
   if (differing) {
-    const [before, now] = [found.asked, asked].map((each) => JSON.stringify(each[differing]));
+    const [before, now] = [found.asked, asked].map((each) => each[differing] ?? "none");
     throw new Error(
-      `'${path}' is of a replay with another ${differing} (${before}, now ${now}): ${anew}`,
+      `'${path}' is of a replay with another ${differing} (${before}; now ${now}): ${anew}`,
     );
   }
   try {

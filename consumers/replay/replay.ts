@@ -105,15 +105,16 @@ await runTool(import.meta, {
   const asked = {
     source: flags.fromMongo ? `${nameOf(flags.mongoUrl)} ${source.name}` : "file",
     broker: nameOf(flags.amqpUrl),
-    exchange: flags.exchange,
-    routingKey: flags.routingKey,
-    where: flags.where || undefined,
-    since: flags.since?.toISOString(),
-    until: flags.until?.toISOString(),
+    "--exchange": flags.exchange,
+    "--routing-key": flags.routingKey,
+    "--where": flags.where || undefined,
+    "--since": flags.since?.toISOString(),
+    "--until": flags.until?.toISOString(),
   };
   const chosen = (found: Found) => isBetween(found, flags) && where(found.message);
   if (flags.dryRun) {
     const from = path === undefined ? undefined : await readPosition(path, { source, asked });
+    if (from) log.info(`Going on ${placeOf(from)} of ${source.name}, by '${path}'`);
     return await tell(tool, { source, from, chosen });
   }
   const position = path === undefined
@@ -222,8 +223,11 @@ async function report(
     return;
   }
   const again = beyond > 0 ? `, ${counted(beyond)} behind it a second time` : "";
-  const next = path === undefined
-    ? "Not replayed from there on"
-    : `The next run goes on there${again}, by '${path}'`;
+  const goesOn = path !== undefined && (from || published + left > beyond);
+  const next = goesOn
+    ? `The next run goes on there${again}, by '${path}'`
+    : published === 0
+    ? "Nothing was published"
+    : `The next run begins anew${again}`;
   throw new Error(`${failure.message}. ${next}`);
 }

@@ -47,7 +47,10 @@ export interface Outcome {
   failure?: Error;
 }
 
-/** Publishes messages and their order. */
+/** Errors that are about the message that has them, or about all. */
+const ABOUT_THIS_ONE = /no queue is bound|there is no queue|no confirm within/;
+
+/** A message that was given to the publisher. */
 interface Sent {
   found: Found;
   /** The place up to which all is done once this message is: behind it, and what was left out after it. */
@@ -121,8 +124,8 @@ export async function replay(
     await Promise.all(unsettled);
     line.end();
   }
-  if (failed.length > 0) outcome.failure = await blamed(publisher, failed, order, outcome);
-  else if (signal.aborted) outcome.failure = new Error("Stopped");
+  if (signal.aborted) outcome.failure = new Error("Stopped");
+  else if (failed.length > 0) outcome.failure = await blamed(publisher, failed, order, outcome);
   outcome.beyond = order.beyond();
   return outcome;
 }
@@ -138,22 +141,19 @@ async function blamed(
   outcome: Outcome,
 ): Promise<Error> {
   failed.sort((a, b) => order.numberOf(a.sent) - order.numberOf(b.sent));
-  const [first] = failed;
-  let { sent, error } = first!;
-  const alone = failed.length === 1 || /no confirm within|no queue is bound|there is no queue/;
-  if (alone !== true && !alone.test(error.message)) {
-    for (const each of failed) {
-      try {
-        await publisher.publish(each.sent.outgoing);
-        outcome.published++;
-        order.done(each.sent);
-      } catch (reason) {
-        ({ sent, error } = { sent: each.sent, error: reason as Error });
-        break;
-      }
+  const { sent, error } = failed[0]!;
+  const name = sent.found.name;
+  if (ABOUT_THIS_ONE.test(error.message)) return new Error(`${name}: ${error.message}`);
+  for (const { sent } of failed) {
+    try {
+      await publisher.publish(sent.outgoing);
+      outcome.published++;
+      order.done(sent);
+    } catch (reason) {
+      return new Error(`${sent.found.name}: ${(reason as Error).message}`);
     }
   }
-  return new Error(`${sent.found.name}: ${error.message}`);
+  return new Error(`${name}: ${error.message}; it was published at a further attempt`);
 }
 
 type Order = ReturnType<typeof inOrder>;

@@ -43,11 +43,13 @@ function sourceOf(name: string, path: string, file?: Deno.FsFile, size?: number)
     regular: size !== undefined,
     async *read(from: Mark | undefined, stop: AbortSignal) {
       const { line = 0, offset = 0 } = (from ?? {}) as { line?: number; offset?: number };
-      if (offset > 0) await file!.seek(offset, Deno.SeekMode.Start);
+      const within = offset > 0 && !await seekLine(file!, offset);
       const chunks = file ? chunksOf(file) : Deno.stdin.readable
         // A read from standard input may never end.
         .pipeThrough(new TransformStream<Uint8Array, Uint8Array>(), { signal: stop });
-      for await (const { number, bytes, end } of lines(chunks, { line, offset })) {
+      for await (
+        const { number, bytes, end } of lines(chunks, { line: within ? line - 1 : line, offset })
+      ) {
         if (stop.aborted) return;
         const message = parsed(bytes, number);
         if (!message) continue;
@@ -109,6 +111,14 @@ async function fingerprint(path: string, offset: number): Promise<string> {
     }
   }
   return hash.digest("hex");
+}
+
+/** Goes to an offset; returns whether a line begins there, and not the line feed that the last one did not have yet. */
+async function seekLine(file: Deno.FsFile, offset: number): Promise<boolean> {
+  await file.seek(offset - 1, Deno.SeekMode.Start);
+  const before = new Uint8Array(1);
+  await file.read(before);
+  return before[0] === 10;
 }
 
 async function* chunksOf(file: Deno.FsFile) {
