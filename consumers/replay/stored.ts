@@ -37,7 +37,8 @@ export function openStored(
     if (until) not.push({ created: { $gte: until.getTime() } });
     if (last) {
       not.push({ created: { $lt: last.created } });
-      not.push({ created: last.created, _id: { $lte: last._id } });
+      // In an expression, as otherwise only ids of the same type compare.
+      not.push({ created: last.created, $expr: { $lte: ["$_id", { $literal: last._id }] } });
     }
     return { $nor: not };
   }
