@@ -29,7 +29,8 @@ export function outgoingOf(
   const { properties, body } = message;
   const { headers = {}, messageId, timestamp } = properties;
   const elsewhere = destination.exchange !== undefined || destination.routingKey !== undefined;
-  const { exchange, routingKey } = { ...message, ...given(destination) };
+  const exchange = destination.exchange ?? message.exchange;
+  const routingKey = destination.routingKey ?? message.routingKey;
   const diedIn = headers["x-original-queue"] ?? headers["x-first-death-queue"];
   if (!elsewhere && exchange === "" && typeof diedIn === "string" && diedIn !== routingKey) {
     throw new Unusable(
@@ -46,15 +47,9 @@ export function outgoingOf(
     body,
     properties: {
       ...republishable(properties as MessageProperties),
-      messageId: messageId || id,
+      messageId: messageId || id(),
       timestamp, // one that has none gets none
       headers: Object.fromEntries(kept),
     },
   };
-}
-
-function given(destination: Destination): Destination {
-  return Object.fromEntries(
-    Object.entries(destination).filter(([, value]) => value !== undefined),
-  );
 }

@@ -204,7 +204,7 @@ async function tell(
 }
 
 function leftOut(left: number): string {
-  return left > 0 ? `, not ${left} others` : "";
+  return left > 0 ? `, ${left} left out` : "";
 }
 
 async function report(

@@ -56,7 +56,7 @@ function sourceOf(name: string, path: string, file?: Deno.FsFile, size?: number)
         yield {
           name: `line ${number}`,
           message,
-          id: stableId(String(number), bytes),
+          id: () => stableId(String(number), bytes),
           mark: { line: number, offset: end },
           share: size ? Math.min(1, end / size) : undefined,
         };
@@ -86,12 +86,14 @@ function sourceOf(name: string, path: string, file?: Deno.FsFile, size?: number)
 function parsed(bytes: Uint8Array, number: number) {
   const text = textOf(bytes);
   if (text === undefined) throw new Unusable(`line ${number}: it is not UTF-8`);
-  if (text.trim() === "") return undefined;
+  if (!/\S/.test(text)) return undefined;
   try {
     return parseSaved(text);
   } catch (error) {
     if (!(error instanceof NotSaved)) throw error;
-    throw new Unusable(`line ${number}: ${printable(error.message, 300)}`);
+    // JSON.parse() speaks of a line 1.
+    const why = error.message.replace(/ \(line \d+ column \d+\)/, "");
+    throw new Unusable(`line ${number}: ${printable(why, 300)}`);
   }
 }
 

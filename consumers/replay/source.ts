@@ -10,8 +10,8 @@ export interface Found {
   /** Where, for people: `line 7`. */
   name: string;
   message: SavedMessage;
-  /** Id for a message that has none: the same at each attempt. */
-  id: string;
+  /** Makes the id of a message that has none: the same at each attempt. */
+  id: () => string;
   /** The place behind it. */
   mark: Mark;
   /** How much of everything lies before that place, from 0 to 1; undefined when nobody knows. */

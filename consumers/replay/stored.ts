@@ -95,11 +95,11 @@ export function openStored(
 
 function foundOf(document: Document, from: string, read: number, total: number): Found {
   const { _id, created } = document;
-  const name = `document ${EJSON.stringify(_id)}`;
+  const name = `document ${typeof _id === "string" ? JSON.stringify(_id) : EJSON.stringify(_id)}`;
   return {
     name,
     message: messageOf(document, name),
-    id: stableId(from, EJSON.stringify(_id, { relaxed: false })),
+    id: () => stableId(from, EJSON.stringify(_id, { relaxed: false })),
     mark: { created, _id },
     share: total > 0 ? Math.min(1, read / total) : undefined,
   };

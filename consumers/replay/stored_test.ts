@@ -93,7 +93,7 @@ Deno.test("--from-mongo takes --where, --since, --until and --dry-run, and refus
   assert.equal(
     dry.stdout,
     `document "d3": exchange '${test.queue}', routing key '', id d3, 2 bytes\n` +
-      " [x] Would replay 1 message, not 1 others\n",
+      " [x] Would replay 1 message, 1 left out\n",
   );
   await test.collection.insertOne({ _id: "odd" });
   const { code, stderr } = await test.stored().ended();
