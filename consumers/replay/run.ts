@@ -3,8 +3,8 @@
  * @module
  */
 import {
+  aborted,
   type Broker,
-  brokerText,
   counted,
   createPublisher,
   duration,
@@ -57,6 +57,8 @@ interface Sent {
   mark: Mark;
   outgoing: Outgoing;
   done: boolean;
+  /** Why it could not be published. */
+  error?: Error;
 }
 
 /**
@@ -82,21 +84,28 @@ export async function replay(
   const stop = AbortSignal.any([signal, failing.signal]);
   const line = progressLine(outcome);
   const order = inOrder((mark) => position?.reached(mark));
-  const failed: { sent: Sent; error: Error }[] = [];
   const unsettled = new Set<Promise<void>>();
-  const exists = exchanges(broker, timeout);
+  /** The exchanges that were asked for. */
+  const asked = new Set([""]);
   const due = timetable(speed);
 
   async function open() {
     const broker = stack.use(await connect());
     return { broker, publisher: stack.use(await createPublisher(broker, { timeout, signal })) };
   }
+  async function refuseMissing(exchange: string, name: string) {
+    const asking = within(timeout, isMissing(broker, exchange));
+    if (await Promise.race([asking, aborted(stop)])) {
+      throw new Unusable(`${name}: there is no exchange '${printable(exchange)}'`);
+    }
+    asked.add(exchange);
+  }
   function publish(sent: Sent) {
     const settled = publisher.publish(sent.outgoing).then(() => {
       outcome.published++;
       order.done(sent);
     }, (error) => {
-      failed.push({ sent, error });
+      sent.error = error;
       failing.abort();
     }).finally(() => unsettled.delete(settled));
     unsettled.add(settled);
@@ -110,7 +119,7 @@ export async function replay(
         continue;
       }
       const outgoing = outgoingOf(found, destination);
-      if (!exists.known(outgoing.exchange)) await exists.check(outgoing.exchange, found);
+      if (!asked.has(outgoing.exchange)) await refuseMissing(outgoing.exchange, found.name);
       const wait = due(found.message.time) - performance.now();
       if (wait > 1) await pause(wait, stop);
       await publisher.ready();
@@ -124,9 +133,11 @@ export async function replay(
     await Promise.all(unsettled);
     line.end();
   }
+  if (failing.signal.aborted && !signal.aborted) {
+    outcome.failure = await blamed(publisher, order, outcome);
+  }
   if (signal.aborted) outcome.failure = new Error("Stopped");
-  else if (failed.length > 0) outcome.failure = await blamed(publisher, failed, order, outcome);
-  outcome.beyond = order.beyond();
+  outcome.beyond = order.left().filter(({ done }) => done).length;
   return outcome;
 }
 
@@ -136,15 +147,13 @@ export async function replay(
  */
 async function blamed(
   publisher: Publisher,
-  failed: { sent: Sent; error: Error }[],
   order: Order,
   outcome: Outcome,
 ): Promise<Error> {
-  failed.sort((a, b) => order.numberOf(a.sent) - order.numberOf(b.sent));
-  const { sent, error } = failed[0]!;
-  const name = sent.found.name;
+  const failed = order.left().filter(({ error }) => error);
+  const { found: { name }, error } = failed[0]! as Required<Sent>;
   if (ABOUT_THIS_ONE.test(error.message)) return new Error(`${name}: ${error.message}`);
-  for (const { sent } of failed) {
+  for (const sent of failed) {
     try {
       await publisher.publish(sent.outgoing);
       outcome.published++;
@@ -161,13 +170,10 @@ type Order = ReturnType<typeof inOrder>;
 /** Tells how far everything is done, whatever the order in which it gets done. */
 function inOrder(reached: (mark: Mark) => void) {
   const waiting = new Set<Sent>();
-  const numbers = new WeakMap<Sent, number>();
   let last: Sent | undefined;
-  let count = 0;
   return {
     add(each: { found: Found; outgoing: Outgoing }): Sent {
       last = { ...each, mark: each.found.mark, done: false };
-      numbers.set(last, count++);
       waiting.add(last);
       return last;
     },
@@ -184,33 +190,25 @@ function inOrder(reached: (mark: Mark) => void) {
         reached(each.mark);
       }
     },
-    numberOf: (sent: Sent) => numbers.get(sent)!,
-    beyond: () => [...waiting].filter(({ done }) => done).length,
+    /** What was added and is not done, or something before it is not. */
+    left: () => [...waiting],
   };
 }
 
-/** Which exchanges there are: a message to one that does not exist would take those beside it along. */
-function exchanges(broker: Broker, timeout: number) {
-  const known = new Set([""]);
-  return {
-    known: (name: string) => known.has(name),
-    async check(name: string, { name: where }: Found) {
-      const channel = await within(timeout, broker.createChannel());
-      if (!channel) throw new Error(`${broker.name} does not answer`);
-      channel.on("error", () => {}); // the question gets the same one
-      try {
-        if (!await within(timeout, channel.checkExchange(name))) {
-          throw new Error(`${broker.name} does not answer`);
-        }
-        known.add(name);
-        await within(timeout, channel.close());
-      } catch (error) {
-        const missing = (error as { code?: number }).code === 404;
-        const why = missing ? `there is no exchange '${name}'` : brokerText(error);
-        throw new Unusable(`${where}: ${printable(why)}`);
-      }
-    },
-  };
+/**
+ * Whether an exchange is known not to exist. A message to it would take those beside it along, as the broker closes the channel for it; whatever
+ * else comes in the way of the question is for the publisher to deal with.
+ */
+async function isMissing(broker: Broker, exchange: string): Promise<boolean> {
+  try {
+    const channel = await broker.createConfirmChannel(); // on the publisher's connection
+    channel.on("error", () => {}); // the question gets the same one
+    await channel.checkExchange(exchange);
+    await channel.close();
+    return false;
+  } catch (error) {
+    return (error as { code?: number }).code === 404;
+  }
 }
 
 /** Returns when a message of that time is to go, on the clock of `performance.now()`: as long after the first as it was, at the given speed. */
