@@ -85,15 +85,24 @@ Deno.test("a message that no queue takes stays, with its line; those behind it c
 
 Deno.test("a message for which the broker closes the channel is found among those beside it", async () => {
   await using test = await setup();
-  const secret = `${test.queue}.dlq`; // nobody may publish to an internal exchange
-  await test.probe.channel.assertExchange(secret, "topic", { internal: true, durable: true });
-  test.owned.defer(async () => void await test.probe.channel.deleteExchange(secret));
-  const names = Array.from({ length: 50 }, (_, n) => `${n}`);
-  await test.save(names.map((name) => test.line(name, name === "20" ? { exchange: secret } : {})));
+  // A quorum queue takes its time to confirm, so that many are on their way when the channel is closed.
+  const slow = `${test.queue}.retry.1`; // the end deletes it
+  await test.probe.channel.assertQueue(slow, {
+    durable: true,
+    arguments: { "x-queue-type": "quorum" },
+  });
+  await test.probe.channel.bindQueue(slow, test.queue, "#");
+  const names = Array.from({ length: 500 }, (_, n) => `${n}`);
+  const bad = { properties: { headers: { CC: "no list" } } };
+  const line = (name: string) => test.line(name, name === "400" ? bad : {});
+  await test.save(names.map(line));
   const { code, stderr } = await test.tool("--from", test.file).ended();
   assert.equal(code, 1);
-  assert.match(stderr, /\nline 21: Cannot publish: ACCESS_REFUSED.*\. The next run goes on there/);
-  assert.equal((await test.position()).at.line, 20);
+  assert.match(
+    stderr,
+    /\nline 401: Cannot publish: PRECONDITION_FAILED.*\. The next run goes on there/,
+  );
+  assert.equal((await test.position()).at.line, 400);
 });
 
 Deno.test("a file that has changed since, another question and a file of something else are refused", async () => {
