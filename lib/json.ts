@@ -30,6 +30,28 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
  * @throws {SyntaxError} when the bytes are not UTF-8, no JSON, or nested too deeply; its message is printable
  */
 export function parseExactly(body: Uint8Array): unknown {
+  return parsed(body, (text) => {
+    const value = JSON.parse(text);
+    // The second test is for what has many digits, all of which JavaScript keeps.
+    if (!mayChange.test(text) || JSON.stringify(value) === text) return value;
+    return exactJSON.parse(
+      text,
+      (_key, value, { source }) =>
+        typeof value === "number" && String(value) !== source ? exactJSON.rawJSON(source!) : value,
+    );
+  });
+}
+
+/**
+ * Parses JSON to JavaScript's values.
+ *
+ * @throws {SyntaxError} as {@linkcode parseExactly}
+ */
+export function parseJson(body: Uint8Array): unknown {
+  return parsed(body, JSON.parse);
+}
+
+function parsed(body: Uint8Array, parse: (text: string) => unknown): unknown {
   const text = (() => {
     try {
       return decoder.decode(body);
@@ -39,14 +61,7 @@ export function parseExactly(body: Uint8Array): unknown {
   })();
   try {
     refuseDeepNesting(text);
-    const value = JSON.parse(text);
-    // The second test is for what has many digits, all of which JavaScript keeps.
-    if (!mayChange.test(text) || JSON.stringify(value) === text) return value;
-    return exactJSON.parse(
-      text,
-      (_key, value, { source }) =>
-        typeof value === "number" && String(value) !== source ? exactJSON.rawJSON(source!) : value,
-    );
+    return parse(text);
   } catch (error) {
     // It quotes the text.
     throw new SyntaxError(`the body is not JSON: ${printable((error as Error).message, 200)}`);

@@ -19,10 +19,14 @@ export {
   describeSpan,
   inSpan,
   ofThisSpan,
+  type OpenSpan,
   type SpanOptions,
+  startSpan,
   type Traced,
+  type TracedAttempt,
   tracedProcess,
   traceOf,
+  tracing,
 } from "./trace.ts";
 export { runTool, type Tool, type ToolUsage } from "./tool.ts";
 export { aborted, backoff, type BackoffOptions, pause, within } from "./wait.ts";
@@ -57,6 +61,7 @@ export {
   reading,
 } from "./metrics.ts";
 export { type Part, watch } from "./health.ts";
+export { type Check, schemaFlag, schemaOf } from "./schema.ts";
 export { numberText, parseExactly } from "./json.ts";
 export { counted, pausePerDot, printable, shown, textOf } from "./text.ts";
 export { NotSaved, parseSaved, savedLine, type SavedMessage } from "./saved.ts";

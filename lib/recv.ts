@@ -6,6 +6,7 @@ import { type Channel, connectBroker } from "./broker.ts";
 import { consume, type ConsumeOptions, deadLetterQueue, type Message } from "./consume.ts";
 import { type BrokerFlags, brokerFlags } from "./declare.ts";
 import { type Flag, type Flags, textFlag, type Values } from "./flags.ts";
+import { schemaFlag, schemaOf } from "./schema.ts";
 import { runTool, type Tool } from "./tool.ts";
 
 /** What a `recv` says of itself. */
@@ -44,11 +45,13 @@ export function recv<F extends Flags = Record<never, never>>(
   const notes = typeof queue === "string"
     ? `Dead-letter queue: ${deadLetterQueue(queue)}`
     : `Dead-letter queue: ${deadLetterQueue("<queue>")}, such as ${deadLetterQueue(queue.default)}`;
-  const flags: Flags = { ...brokerFlags, ...named, ...usage.flags };
+  const schema = schemaFlag("dead-lettered");
+  const flags: Flags = { ...brokerFlags, ...named, ...usage.flags, schema };
   return runTool(meta, { about: usage.about, notes, flags, longRunning: true }, async (tool) => {
     const { signal, log, print } = tool;
     const { amqpUrl, queueType } = tool.flags as unknown as Values<BrokerFlags>;
     const { queue: name = queue as string } = tool.flags as Record<string, string>;
+    const check = await schemaOf((tool.flags as Record<string, string>).schema!, log);
     await using broker = await connectBroker({ amqpUrl, queueType, signal, log });
     await consume(broker, {
       ...usage,
@@ -56,6 +59,9 @@ export function recv<F extends Flags = Record<never, never>>(
       declare: (channel) => declare(channel, name),
       signal,
       ready: () => print(" [*] Waiting for messages. To exit press CTRL+C"),
-    }, (message) => handler(message, tool as unknown as Tool<F>));
+    }, (message) => {
+      check(message.body);
+      return handler(message, tool as unknown as Tool<F>);
+    });
   });
 }

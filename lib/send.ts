@@ -8,6 +8,7 @@ import { type Flag, type Flags, numberFlag, textFlag, UsageError } from "./flags
 import { lines, ranges } from "./lines.ts";
 import { duration, startProgress } from "./progress.ts";
 import { createPublisher, type Outgoing, type Publisher } from "./publish.ts";
+import { type Check, schemaFlag, schemaOf } from "./schema.ts";
 import { counted, printable, textOf } from "./text.ts";
 import { runTool, type Tool } from "./tool.ts";
 import { aborted, pause } from "./wait.ts";
@@ -20,6 +21,8 @@ export type SendFlags = BrokerFlags & {
   unsent: Flag<string>;
   /** Messages per second at most. */
   rate: Flag<number>;
+  /** File of the JSON Schema that bodies must conform to. */
+  schema: Flag<string>;
   /** Seconds to wait for the broker. */
   timeout: Flag<number>;
 };
@@ -42,6 +45,7 @@ const sendFlags: SendFlags = {
     default: "",
   }),
   rate: numberFlag("messages per second at most, 0 for no limit", { default: 0 }),
+  schema: schemaFlag("not sent"),
   timeout: timeoutFlag,
 };
 
@@ -84,6 +88,7 @@ export function send<F extends Flags = Record<never, never>>(
     if (file !== "" && await isSameFile(file, own.flags.unsent)) {
       throw new UsageError(`--unsent: '${file}' is the file to send, and would be overwritten`);
     }
+    const check = await schemaOf(own.flags.schema, log);
     try {
       await using broker = await connectBroker({ amqpUrl, queueType, signal, log, timeout });
       await using publisher = await createPublisher(broker, {
@@ -93,8 +98,8 @@ export function send<F extends Flags = Record<never, never>>(
       });
       const one = (body: Uint8Array) =>
         publish(publisher, { body, properties: { contentType: contentType(body) } }, tool);
-      if (file === "") await sendWords(tool, one);
-      else await sendLines(own, () => publisher.ready(), one);
+      if (file === "") await sendWords(tool, check, one);
+      else await sendLines(own, { check, room: () => publisher.ready(), publish: one });
     } catch (error) {
       if (!signal.aborted || error !== signal.reason) throw error;
       throw new Error("Not sent: stopped before the broker has confirmed it");
@@ -104,16 +109,29 @@ export function send<F extends Flags = Record<never, never>>(
 
 type Publish = (body: Uint8Array) => Promise<void>;
 
-async function sendWords({ words, print }: Pick<Tool<Flags>, "words" | "print">, publish: Publish) {
+async function sendWords(
+  { words, print }: Pick<Tool<Flags>, "words" | "print">,
+  check: Check,
+  publish: Publish,
+) {
   const text = words.length === 0 ? "Hello World!" : words.join(" ");
-  await publish(new TextEncoder().encode(text));
+  const body = new TextEncoder().encode(text);
+  try {
+    check(body);
+  } catch (error) {
+    throw new Error(`Not sent: it ${(error as Error).message}`);
+  }
+  await publish(body);
   await print(` [x] Sent '${printable(text)}'`);
 }
 
 async function sendLines(
   { flags, signal, print }: Tool<SendFlags>,
-  room: () => Promise<void> | undefined,
-  publish: Publish,
+  { check, room, publish }: {
+    check: Check;
+    room: () => Promise<void> | undefined;
+    publish: Publish;
+  },
 ) {
   const failing = new AbortController();
   const stop = AbortSignal.any([signal, failing.signal]);
@@ -137,6 +155,13 @@ async function sendLines(
   try {
     for await (const line of input.lines) {
       const number = ++read;
+      try {
+        check(line);
+      } catch (error) {
+        failure ??= new Error(`Line ${number} ${(error as Error).message}`);
+        failed.set(number, line);
+        break;
+      }
       await room();
       const settled = publish(line).then(() => {
         sent++;

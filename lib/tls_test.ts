@@ -257,14 +257,14 @@ Deno.test("amqps://, on a RabbitMQ of its own", async (t) => {
     },
   );
   await t.step("a task that may not read says what to do, and takes DENO_CERT", async () => {
-    const recv = (AMQP_URL: string, env: Record<string, string> = {}) =>
-      startTool("consumers/echo", "recv", ["--queue", "tls"], { AMQP_URL, ...env });
-    await using refused = recv(`${url}?${ca}`);
+    const list = (AMQP_URL: string, env: Record<string, string> = {}) =>
+      startTool("consumers/dead-letters", "dead-letters", ["list"], { AMQP_URL, ...env });
+    await using refused = list(`${url}?${ca}`);
     const { code, stderr } = await refused.ended();
     assert.equal(code, 2);
     assert.match(stderr, /^Cannot read .*ca\.pem': .*--allow-read=.*DENO_CERT.*\n$/);
-    await using trusting = recv(url, { DENO_CERT: `${directory}/ca.pem` });
-    await trusting.seen(/Waiting for messages/);
+    await using trusting = list(url, { DENO_CERT: `${directory}/ca.pem` });
+    assert.equal((await trusting.ended()).code, 0);
   });
 });
 

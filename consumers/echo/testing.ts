@@ -27,6 +27,13 @@ export async function setup() {
     recv: (...args: string[]) =>
       owned.use(startTool(folder, "recv", ["--queue", queue, ...args], env)),
     send: (...args: string[]) => owned.use(startTool(folder, "send", args, env)),
+    /** A file below this folder, removed in the end; returns its name there. */
+    async file(name: string, text: string): Promise<string> {
+      const directory = await Deno.makeTempDir({ dir: folder });
+      owned.defer(() => Deno.remove(directory, { recursive: true }));
+      await Deno.writeTextFile(`${directory}/${name}`, text);
+      return `${directory.slice(folder.length + 1)}/${name}`;
+    },
     tool: (task: string, args: string[], env: Record<string, string>) =>
       owned.use(startTool(folder, task, args, env)),
     /** Binds the test's queue without a recv. */

@@ -256,3 +256,24 @@ Deno.test("a MongoDB URL that cannot work is one clear line without a password",
     assert.doesNotMatch(ended.stderr, /s3cret|\n./);
   }
 });
+
+Deno.test("recv --schema stores what conforms, and dead-letters the rest with its path", async () => {
+  await using test = await setup();
+  const schema = await Deno.makeTempFile({ suffix: ".json" });
+  try {
+    await Deno.writeTextFile(schema, '{"properties": {"n": {"type": "integer"}}}');
+    const recv = test.recv(["--schema", schema]);
+    await recv.seen(ready);
+    test.send('{"n": "one"}');
+    test.send('{"n": 1}', { messageId: "good" });
+    const { properties } = await test.probe.take(`${test.queue}.dlq`);
+    assert.match(
+      properties.headers?.["x-reason"],
+      /^does not conform to \w+\.json: \/n: must be integer$/,
+    );
+    await test.stored(1);
+    assert.equal((await test.collection.findOne())?._id, "good");
+  } finally {
+    await Deno.remove(schema);
+  }
+});

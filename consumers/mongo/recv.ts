@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL,MONGO_URL,MONGODB_*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL*
+#!/usr/bin/env -S deno run --no-prompt --allow-net --allow-env=AMQP_URL,AMQPURL,RABBITMQ_URI,QUEUE_URL,QUEUE_TYPE,STATUS_PORT,LOG_LEVEL,MONGO*,AWS_EXECUTION_ENV,AWS_LAMBDA_*,AWS_REGION,FUNCTION*,K_SERVICE,KUBERNETES_SERVICE_HOST,VERCEL* --allow-read
 /**
  * Store every event of the exchange clowder.metrics in MongoDB, one document per message.
  *
@@ -15,6 +15,8 @@ import {
   numberFlag,
   queueFlag,
   runTool,
+  schemaFlag,
+  schemaOf,
   textFlag,
 } from "@event-sink/lib";
 import { documentOf } from "./document.ts";
@@ -46,9 +48,11 @@ await runTool(import.meta, {
       default: 20,
       max: 60_000,
     }),
+    schema: schemaFlag("dead-lettered"),
   },
 }, async ({ flags, log, print, signal, fail }) => {
   const { queue } = flags;
+  const check = await schemaOf(flags.schema, log);
   await using broker = await connectBroker({ ...flags, signal, log });
   await using mongo = await connectMongo({ url: flags.mongoUrl, signal, log });
   const collection = mongo.client.db(flags.database).collection(flags.collection);
@@ -67,5 +71,8 @@ await runTool(import.meta, {
     prefetch: 3 * flags.batchSize,
     signal,
     ready,
-  }, (message) => write(documentOf(message)));
+  }, (message) => {
+    check(message.body);
+    return write(documentOf(message));
+  });
 });
