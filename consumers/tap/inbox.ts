@@ -1,0 +1,81 @@
+/**
+ * What a queue has delivered and nobody has looked at yet, bounded in number and in bytes.
+ * @module
+ */
+import type { Channel, ConsumeMessage } from "amqplib";
+
+/** A message, and when it has come. */
+export interface Seen {
+  raw: ConsumeMessage;
+  time: Date;
+}
+
+/** A consumer. */
+export interface Inbox {
+  /** Passes on what comes, in order, and acknowledges what `take` has taken; ends with the first error. */
+  passOn(take: (messages: Seen[]) => Promise<void>): Promise<never>;
+  /** Mean size of the bodies that have come, in bytes. */
+  averageBytes(): number;
+}
+
+/** Messages that are here at most. */
+const PREFETCH = 1000;
+
+/**
+ * Bytes of bodies above which the prefetch is made smaller: it counts messages, whatever their size, and RabbitMQ knows none in bytes
+ * (https://www.rabbitmq.com/docs/specification#rules, basic.qos).
+ */
+const MOST_BYTES = 32 * 2 ** 20;
+
+/** Consumes a queue; resolves when the broker has begun to deliver. */
+export async function createInbox(channel: Channel, queue: string): Promise<Inbox> {
+  let waiting: Seen[] = [];
+  let news = Promise.withResolvers<void>();
+  /** Bodies that are not acknowledged. */
+  const held = { count: 0, bytes: 0 };
+  const all = { count: 0, bytes: 0 };
+
+  /** basic.qos, basic.consume: until there is too much, then with half of what it was. */
+  async function subscribe(prefetch: number): Promise<void> {
+    const room = held.bytes + MOST_BYTES;
+    const tag = crypto.randomUUID();
+    let full = false;
+    async function replace() {
+      await channel.cancel(tag);
+      await subscribe(Math.max(1, held.count >> 1));
+    }
+    await channel.prefetch(prefetch);
+    await channel.consume(queue, (raw) => {
+      if (!raw) return news.reject(new Error("the broker has ended the consumer"));
+      if (full) return channel.nack(raw, false, true); // it comes again, in its place
+      waiting.push({ raw, time: new Date() });
+      for (const sum of [held, all]) {
+        sum.count++;
+        sum.bytes += raw.content.length;
+      }
+      news.resolve();
+      full = prefetch > 1 && held.count > 1 && held.bytes > room;
+      if (full) replace().catch(news.reject);
+    }, { consumerTag: tag });
+  }
+
+  await subscribe(PREFETCH);
+  return {
+    async passOn(take) {
+      while (true) {
+        await news.promise;
+        news = Promise.withResolvers();
+        news.promise.catch(() => {}); // it may be rejected while `take` works
+        const messages = waiting;
+        waiting = [];
+        const last = messages.at(-1);
+        if (!last) continue;
+        await take(messages);
+        channel.ack(last.raw, true); // basic.ack of all up to this one
+        held.count -= messages.length;
+        for (const { raw } of messages) held.bytes -= raw.content.length;
+      }
+    },
+    averageBytes: () => all.count === 0 ? 0 : all.bytes / all.count,
+  };
+}
