@@ -28,6 +28,7 @@ import { openSaveFile } from "./file.ts";
 import { createOutput, type Output } from "./output.ts";
 import { peek } from "./peek.ts";
 import { type Source, sourceOf } from "./source.ts";
+import { checkKey } from "./type.ts";
 
 const units = { s: 1, m: 60, h: 3600, d: 86_400 };
 
@@ -61,8 +62,8 @@ await runTool(import.meta, {
   flags,
   notes:
     `PATTERN is a routing key, of a topic exchange with * for a word and # for any number of words.
-Without one everything is shown; of a direct exchange only what PATTERN names. Fanout and headers
-exchanges do not look at it. The last colon begins it, unless there is a backslash before it.`,
+Without one everything is shown. A direct exchange needs one for each key; fanout and headers
+exchanges have none. The last colon begins it, unless there is a backslash before it.`,
 }, async (tool) => {
   const { flags, words, log } = tool;
   if (flags.queue !== "" && words.length > 0) {
@@ -93,10 +94,16 @@ async function showExchanges(
 ): Promise<void> {
   const end = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let hint: ReturnType<typeof setTimeout> | undefined;
   const names = sources.map(({ exchange, key, chosen }) =>
     chosen ? `${exchange}:${key}` : exchange
   );
+  for (const source of sources) {
+    if (await checkKey(broker, source) || source.chosen) continue;
+    const { exchange } = source;
+    log.warn(
+      `The broker does not say of which type '${exchange}' is. If it is direct, name a key: ${exchange}:KEY`,
+    );
+  }
   try {
     await tapExchanges(broker, sources, {
       signal: AbortSignal.any([signal, end.signal]),
@@ -105,22 +112,14 @@ async function showExchanges(
         log.info(`Tapping ${names.join(", ")}. To exit press CTRL+C`);
         const seconds = flags.for === "" ? 2 ** 31 / 1000 - 1 : Number(flags.for);
         timer = setTimeout(() => end.abort(), seconds * 1000);
-        hint = setTimeout(() => hintAtKeys(), 5000);
       },
       async take(messages) {
-        clearTimeout(hint);
         const all = await output.write(messages.map(({ raw, time }) => messageOf(raw, time)));
         if (all) end.abort();
       },
     });
   } finally {
     clearTimeout(timer);
-    clearTimeout(hint);
-  }
-  function hintAtKeys() {
-    const all = sources.find(({ chosen }) => !chosen)?.exchange;
-    if (all === undefined) return;
-    log.info(`Nothing yet. If '${all}' is a direct exchange, name a key: ${all}:KEY`);
   }
 }
 

@@ -112,6 +112,27 @@ Deno.test("tap binds by patterns, and without one to everything but what is dire
   }
 });
 
+Deno.test("a direct exchange without a key, and a key for one that looks at none, are wrong usage", async () => {
+  for (
+    const [type, word, pattern] of [
+      ["direct", "", /^'\S+' is a direct exchange: name a key of it, or several: \S+:KEY\n$/],
+      ["fanout", ":a", /^'\S+' is a fanout exchange, which looks at no key: name it alone\n$/],
+      ["headers", ":a", /^'\S+' is a headers exchange, .* alone, or choose with --where\n$/],
+    ] as const
+  ) {
+    await using test = await setup(type);
+    const { code, stderr } = await test.start(test.exchange + word).ended();
+    assert.equal(code, 2);
+    assert.match(stderr, pattern);
+  }
+  await using servers = await startServers();
+  await using probe = await connectProbe(servers.amqpUrl);
+  const missing = unique("missing");
+  const { code } = await startTool(folder, "tap", [missing], { AMQP_URL: servers.amqpUrl }).ended();
+  assert.equal(code, 1);
+  await assert.rejects(probe.channel.checkExchange(missing), { code: 404 }); // it was not declared
+});
+
 Deno.test("an exchange is divided from its pattern by the last colon without a backslash", () => {
   assert.deepEqual(sourceOf("x"), { exchange: "x", key: "#", chosen: false });
   assert.deepEqual(sourceOf("x:"), { exchange: "x", key: "", chosen: true });
@@ -215,7 +236,11 @@ Deno.test("a tap that stands still keeps its queue bounded: the oldest are dropp
   tap.kill("SIGCONT");
   await tap.seen(/"body":"29999"/);
   tap.kill("SIGINT");
-  const seen = bodiesOf((await tap.ended()).stdout);
+  const { stdout, stderr } = await tap.ended();
+  const seen = bodiesOf(stdout);
+  assert.match(stderr, /messages are dropped unseen\n/);
+  const [, unseen] = /(\d+) messages dropped unseen\n$/.exec(stderr)!;
+  assert.equal(Number(unseen), 30_000 - seen.length);
   assert.equal(seen[0], "0");
   assert(seen.length >= 10_000 && seen.length < 12_500, `${seen.length}`);
   assert.deepEqual(seen.slice(-10_000), numbers(20_000, 30_000));
@@ -278,9 +303,9 @@ Deno.test("--save appends whole lines, binary exactly; a cut off last line is re
   assert.equal(foreign.code, 1);
   assert.match(foreign.stderr, /^Cannot save to '.*': its last line is no saved message\n$/);
   assert.equal(await Deno.readTextFile(test.file), "a list");
-  const nowhere = await test.start(test.exchange, "--save", "/nowhere/file").ended();
+  const nowhere = await test.start(test.exchange, "--save", `${test.file}/below`).ended();
   assert.equal(nowhere.code, 1);
-  assert.match(nowhere.stderr, /^Cannot save to '\/nowhere\/file': No such file or directory.*\n$/);
+  assert.match(nowhere.stderr, /^Cannot save to '.*\/below': Not a directory.*\n$/);
 });
 
 Deno.test("--save on a full disk is one line, and leaves whole lines", async () => {
