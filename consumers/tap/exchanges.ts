@@ -2,9 +2,19 @@
  * Watching exchanges: a queue of its own is bound to them, which nobody else has.
  * @module
  */
-import { aborted, backoff, type Broker, brokerText, counter, pause, watch } from "@event-sink/lib";
+import {
+  aborted,
+  backoff,
+  type Broker,
+  brokerText,
+  counter,
+  pause,
+  watch,
+  within,
+} from "@event-sink/lib";
 import type { Channel } from "amqplib";
 import { createInbox, type Seen } from "./inbox.ts";
+import { countUnseen, type Unseen } from "./unseen.ts";
 import type { Source } from "./source.ts";
 
 /** What to do with what comes. */
@@ -26,7 +36,7 @@ const MOST_WAITING_BYTES = 64 * 2 ** 20;
 const QUEUE_EXPIRES = 30_000;
 
 /** Milliseconds between two looks at queue and exchanges. */
-const LOOK_INTERVAL = 3000;
+const LOOK_INTERVAL = 1000;
 
 /** Reply codes that no repetition changes: access refused, precondition failed, command invalid, not allowed, not implemented. */
 const REFUSALS = [403, 406, 503, 530, 540];
@@ -55,8 +65,10 @@ export async function tapExchanges(
     messaging_destination_name: names,
   });
   let failure: { error: unknown } | undefined;
+  let bytes = 0;
   async function taken(messages: Seen[]) {
     received.value += messages.length;
+    for (const { raw } of messages) bytes += raw.content.length;
     try {
       await take(messages);
     } catch (error) {
@@ -65,13 +77,14 @@ export async function tapExchanges(
     if (failure) throw failure.error;
   }
   let known = false;
+  using unseen = countUnseen(broker.log, () => bytes / Math.max(1, received.value));
   for (let failures = 1; !signal.aborted; failures++) {
     let channel: Channel | undefined;
     try {
       const opening = broker.createChannel();
       channel = await Promise.race([opening, stopped]) as Channel | undefined;
       if (!channel) return void opening.catch(() => {}); // it closes with its connection
-      const tapping = tapOnce(broker, channel, sources, taken, (ask) => {
+      const tapping = tapOnce(broker, channel, { sources, unseen }, taken, (ask) => {
         asked = ask;
         failures = 0;
         known = true;
@@ -89,12 +102,14 @@ export async function tapExchanges(
           : `There is no exchange '${missing}' at`;
         throw new Error(`${text} ${broker.name}`);
       }
+      if (unseen.refused(error as Error)) continue;
       if (REFUSALS.includes((error as { code?: number }).code ?? 0)) {
         throw new Error(`Cannot tap ${names}: ${why}`);
       }
       broker.log.debug(`The tap was interrupted: ${why}`);
     } finally {
       asked = undefined;
+      if (channel) await within(LOOK_INTERVAL, unseen.look(channel).catch(() => {})); // it may have closed
       channel?.close().catch(() => {}); // it may have closed by itself
     }
     await pause(backoff(failures), signal).catch(() => {});
@@ -105,7 +120,7 @@ export async function tapExchanges(
 async function tapOnce(
   broker: Broker,
   channel: Channel,
-  sources: Source[],
+  { sources, unseen }: { sources: Source[]; unseen: Unseen },
   take: Tapping["take"],
   begun: (ask: () => Promise<unknown>) => void,
 ): Promise<void> {
@@ -122,6 +137,7 @@ async function tapOnce(
     durable: false,
     expires: QUEUE_EXPIRES,
     maxLength: MOST_WAITING,
+    ...await unseen.declare(channel),
     arguments: {
       "x-queue-type": "classic",
       "x-max-length-bytes": MOST_WAITING_BYTES,
@@ -131,7 +147,7 @@ async function tapOnce(
   await bind(channel, queue, sources);
   const inbox = await createInbox(channel, queue);
   begun(() => channel.checkQueue(queue));
-  const watching = look(broker, queue, sources, () => ended === undefined, inbox.averageBytes);
+  const watching = look(broker, queue, { sources, unseen }, () => ended === undefined);
   await Promise.race([closed, inbox.passOn(take), watching]);
 }
 
@@ -144,31 +160,22 @@ async function bind(channel: Channel, queue: string, sources: Source[]): Promise
 }
 
 /**
- * Looks again and again whether the queue is full, and the exchanges are still there: nobody is told when one is deleted. To bind again does
- * nothing while the binding is there, and is what is needed when an exchange was made anew. On a channel of its own, which a missing
+ * Looks again and again whether messages were dropped, and whether the exchanges are still there: nobody is told when one is deleted. To bind
+ * again does nothing while the binding is there, and is what is needed when an exchange was made anew. On a channel of its own, which a missing
  * exchange closes.
  */
 async function look(
   broker: Broker,
   queue: string,
-  sources: Source[],
+  { sources, unseen }: { sources: Source[]; unseen: Unseen },
   open: () => boolean,
-  averageBytes: () => number,
 ): Promise<void> {
   const channel = await broker.createChannel();
   channel.on("error", () => {}); // whoever waits for an answer gets the same error
-  let full = false;
   try {
     for (; open(); await pause(LOOK_INTERVAL)) {
       await bind(channel, queue, sources);
-      const { messageCount } = await channel.checkQueue(queue);
-      const bytes = messageCount * averageBytes();
-      const before = full;
-      full = messageCount >= MOST_WAITING || bytes > 0.9 * MOST_WAITING_BYTES;
-      if (!full || before) continue;
-      broker.log.warn(
-        `The tap is slower than what it taps: ${messageCount} messages wait, and the oldest are dropped unseen`,
-      );
+      await unseen.look(channel);
     }
   } finally {
     channel.close().catch(() => {}); // it may have closed by itself

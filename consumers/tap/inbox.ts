@@ -14,8 +14,6 @@ export interface Seen {
 export interface Inbox {
   /** Passes on what comes, in order, and acknowledges what `take` has taken; ends with the first error. */
   passOn(take: (messages: Seen[]) => Promise<void>): Promise<never>;
-  /** Mean size of the bodies that have come, in bytes. */
-  averageBytes(): number;
 }
 
 /** Messages that are here at most. */
@@ -33,29 +31,34 @@ export async function createInbox(channel: Channel, queue: string): Promise<Inbo
   let news = Promise.withResolvers<void>();
   /** Bodies that are not acknowledged. */
   const held = { count: 0, bytes: 0 };
-  const all = { count: 0, bytes: 0 };
+  const fail = (error: unknown) => news.reject(error);
 
-  /** basic.qos, basic.consume: until there is too much, then with half of what it was. */
+  /**
+   * basic.qos, basic.consume: until there is too much, then with half of what it was; after ten times as many messages that were not too much
+   * with twice as many.
+   */
   async function subscribe(prefetch: number): Promise<void> {
-    const room = held.bytes + MOST_BYTES;
     const tag = crypto.randomUUID();
+    let untilMore = prefetch < PREFETCH ? 10 * prefetch : Infinity;
     let full = false;
-    async function replace() {
+    let replaced = false;
+    async function replace(next: () => number) {
+      replaced = true;
       await channel.cancel(tag);
-      await subscribe(Math.max(1, held.count >> 1));
+      await subscribe(next());
     }
     await channel.prefetch(prefetch);
     await channel.consume(queue, (raw) => {
       if (!raw) return news.reject(new Error("the broker has ended the consumer"));
       if (full) return channel.nack(raw, false, true); // it comes again, in its place
       waiting.push({ raw, time: new Date() });
-      for (const sum of [held, all]) {
-        sum.count++;
-        sum.bytes += raw.content.length;
-      }
+      held.count++;
+      held.bytes += raw.content.length;
       news.resolve();
-      full = prefetch > 1 && held.count > 1 && held.bytes > room;
-      if (full) replace().catch(news.reject);
+      if (replaced) return;
+      full = prefetch > 1 && held.count > 1 && held.bytes > MOST_BYTES;
+      if (full) replace(() => Math.max(1, Math.min(prefetch, held.count) >> 1)).catch(fail);
+      else if (--untilMore <= 0) replace(() => Math.min(PREFETCH, 2 * prefetch)).catch(fail);
     }, { consumerTag: tag });
   }
 
@@ -76,6 +79,5 @@ export async function createInbox(channel: Channel, queue: string): Promise<Inbo
         for (const { raw } of messages) held.bytes -= raw.content.length;
       }
     },
-    averageBytes: () => all.count === 0 ? 0 : all.bytes / all.count,
   };
 }

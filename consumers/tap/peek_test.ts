@@ -110,6 +110,5 @@ Deno.test("createInbox() holds few large messages at once, and passes on all in 
   await Promise.race([passing, done.promise]);
   assert.deepEqual(seen, Array.from({ length: 200 }, (_, n) => n));
   assert(most.messages < 80, `${most.messages} MiB at once`);
-  assert.equal(inbox.averageBytes(), size);
   passing.catch(() => {}); // it ends with the connection
 });
