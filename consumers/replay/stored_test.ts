@@ -95,6 +95,9 @@ Deno.test("--from-mongo takes --where, --since, --until and --dry-run, and refus
     `document "d3": exchange '${test.queue}', routing key '', id d3, 2 bytes\n` +
       " [x] Would replay 1 message, 1 left out\n",
   );
+  // What is stored after the start may be what was just replayed.
+  await test.collection.insertOne(document("later", Date.now() + 3_600_000));
+  assert.match((await test.stored("--dry-run").ended()).stdout, /Would replay 4 messages\n$/);
   await test.collection.insertOne({ _id: "odd" });
   const { code, stderr } = await test.stored().ended();
   assert.equal(code, 1);
