@@ -80,7 +80,7 @@ function bash({ name, flags, commands }: Completable): string[] {
   const cases = [...new Set(every.flatMap(bashCase))];
   const names = commands.map(({ name }) => name);
   const chosen = commands.length === 0 ? [] : [
-    `  local command="" i`,
+    `  local command=""`,
     "  for ((i = 1; i < COMP_CWORD; i++)); do",
     `    case \${COMP_WORDS[i]} in`,
     `      ${taking}) [[ \${COMP_WORDS[i + 1]} == = ]] && ((i++)); ((i++)) ;;`,
@@ -102,6 +102,9 @@ function bash({ name, flags, commands }: Completable): string[] {
     `  elif [[ $prev == = ]]; then prev=\${COMP_WORDS[COMP_CWORD - 2]}`,
     "  fi",
     "  COMPREPLY=()",
+    "  local i",
+    "  # What follows are words.",
+    "  for ((i = 1; i < COMP_CWORD; i++)); do [[ ${COMP_WORDS[i]} == -- ]] && return; done",
     "  case $prev in",
     ...cases,
     `    ${taking}) return ;;`,

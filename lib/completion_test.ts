@@ -114,6 +114,7 @@ for (const shell of Object.keys(shells) as Shell[]) {
       "my\t": ["my"],
       "--amqp-url my\t": ["--amqp-url", "my"],
       "hello --ra\t5": ["hello", "--rate", "5"],
+      "-- --ra\t": ["--", "--ra"],
     }));
 
   Deno.test(`${shell} completes commands, and the flags of the command`, () =>
@@ -126,6 +127,7 @@ for (const shell of Object.keys(shells) as Shell[]) {
       "--queue a purge --al\t": ["--queue", "a", "purge", "--all"],
       // It has no such flag.
       "list --al\t": ["list", "--al"],
+      "-- show --lim\t": ["--", "show", "--lim"],
       "--al\t": ["--al"],
       "list re\t": ["list", "re"],
     }));
