@@ -55,6 +55,7 @@ export {
   counter,
   DURATIONS,
   gauge,
+  type Histogram,
   histogram,
   type Labels,
   type Metric,

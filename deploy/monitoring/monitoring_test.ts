@@ -70,6 +70,27 @@ Deno.test("every query of the board can be read by Prometheus", async () => {
   }
 });
 
+Deno.test("the board asks the Prometheus that is chosen, and its panels lie side by side, in the colours of light and dark", () => {
+  const { panels } = JSON.parse(read("dashboard.json"));
+  const taken = new Map<string, string>();
+  for (const { type, title, gridPos: { x, y, w, h }, datasource, targets = [] } of panels) {
+    for (let across = x; across < x + w; across++) {
+      for (let down = y; down < y + h; down++) {
+        const place = `${across}, ${down}`;
+        assert(across < 24 && !taken.has(place), `${title} over ${taken.get(place)} at ${place}`);
+        taken.set(place, title);
+      }
+    }
+    if (type === "row") continue;
+    const sources = [datasource, ...targets.map((target: typeof datasource) => target.datasource)];
+    for (const source of sources) {
+      assert.deepEqual(source, { type: "prometheus", uid: "${datasource}" }, title);
+    }
+  }
+  assert.equal(new Set(panels.map(({ id }: { id: number }) => id)).size, panels.length);
+  assert.doesNotMatch(read("dashboard.json"), /"#[0-9a-f]{3,8}"|rgba?\(/i);
+});
+
 Deno.test("alerts and board use metrics that docs/operate.md explains", () => {
   const [, table = ""] = Deno.readTextFileSync(`${folder}../../docs/operate.md`).split(
     "\n## Metrics\n",
