@@ -194,7 +194,10 @@ Deno.test("Prometheus sees the tools, counts their messages, and alerts when one
   await eventually(async () => {
     assert.equal(await prometheus.value(`${acknowledged}{tool="recv"}`), 1);
     assert.equal(await prometheus.value(`${acknowledged}{tool="distributor"}`), 5);
-    assert.equal(await prometheus.value('event_sink_attempts_total{tool="worker"}'), 1);
+    assert.equal(
+      await prometheus.value('event_sink_attempts_total{tool="worker",status="done"}'),
+      1,
+    );
     const sent = 'sum(event_sink_confirmed_messages_total{tool="datagen"})';
     assert.equal(await prometheus.value(sent), 5);
   });
