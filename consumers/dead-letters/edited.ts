@@ -75,7 +75,9 @@ export async function replayEdited(
     log.warn(`Line ${line} was not replayed: ${why}`);
   }
   const all = await Promise.race([editsIn(stdin, options.queue, leave), aborted(signal)]);
-  if (!Array.isArray(all)) return await print("Stopped; all messages are where they were");
+  if (!Array.isArray(all) || signal.aborted) {
+    return await print("Stopped; all messages are where they were");
+  }
   const edits = onePerLetter(all, leave);
   await using publisher = await createPublisher(broker, { timeout });
   for (const [name, its] of Map.groupBy(edits, ({ queue }) => queue)) {

@@ -207,8 +207,11 @@ Deno.test("Ctrl-C while replay --from waits for its input leaves all as it was",
   await test.fill(numbered(3));
   const tool = test.tool("replay", "--from", "-", "--log-level", "debug");
   const writer = tool.openInput();
-  await writer.write(new TextEncoder().encode(JSON.stringify((await shown(test))[0]) + "\n"));
+  const [line] = await shown(test);
+  // More than a pipe holds: it is being read.
+  await writer.write(new TextEncoder().encode(JSON.stringify(line) + "\n".repeat(1_000_000)));
   tool.kill("SIGINT");
+  await tool.status; // its input is open until then
   const { code, stdout } = await tool.ended();
   assert.equal(code, 0);
   assert.equal(stdout, "Stopped; all messages are where they were\n");
