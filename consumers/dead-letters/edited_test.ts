@@ -41,6 +41,7 @@ for (const type of ["classic", "quorum"]) {
       type: "t",
       timestamp: 1_700_000_000 + n,
       correlationId: `c${n}`,
+      expiration: "3600000",
     })));
     await eventually(async () => assert.equal(await test.probe.waiting(test.dlq), 12));
     const before = await state(test, test.dlq);
@@ -50,6 +51,7 @@ for (const type of ["classic", "quorum"]) {
     seventh.body = '{"n":"seven"}';
     seventh.headers.mine = "added";
     seventh.properties.type = "changed";
+    seventh.properties.expiration = "600000";
     delete seventh.properties.correlationId;
     // In another order than that of the queue.
     const { code, stdout, stderr } = await replay(test, [last, seventh, "", third]);
@@ -62,6 +64,10 @@ for (const type of ["classic", "quorum"]) {
     );
     const sent = await state(test, test.queue);
     assert.deepEqual(sent.map(({ properties }) => properties.messageId), ["m11", "m7", "m3"]);
+    assert.deepEqual(
+      sent.map(({ properties }) => properties.expiration),
+      [undefined, "600000", undefined],
+    );
     assert.equal(sent[2]!.content, "\xff\x03");
     const { properties, content } = sent[1]!;
     assert.equal(content, '{"n":"seven"}');
