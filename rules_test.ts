@@ -74,6 +74,9 @@ Deno.test("tools import lib, their own folder and npm; lib and embedded import n
     "bench/elastic/ours.ts -> prototypes/elastic-workers/monitor/control.ts":
       "the law that it simulates",
     "bench/elastic/ours.ts -> prototypes/elastic-workers/monitor/meter.ts": "the same",
+    "deploy/monitoring/monitoring_test.ts -> pipeline/testing/services.ts":
+      "services that Prometheus looks at",
+    "deploy/monitoring/monitoring_test.ts -> reactor/testing/worker.ts": "the same",
     "rules_test.ts -> consumers/dead-letters/queues.ts": "a rule is about it",
   };
   const problems: string[] = [];

@@ -6,7 +6,14 @@
  * Run: `deno task chaos --seed 1 --minutes 2`.
  * @module
  */
-import { numberFlag, runTool, textFlag, UsageError, withoutPassword } from "@event-sink/lib";
+import {
+  choiceFlag,
+  numberFlag,
+  runTool,
+  textFlag,
+  UsageError,
+  withoutPassword,
+} from "@event-sink/lib";
 import { faults, numbers } from "./faults.ts";
 import { keepLogs } from "./part.ts";
 import { pipeline } from "./pipeline.ts";
@@ -54,7 +61,7 @@ const flags = {
   on: {
     ...textFlag(
       "embedded, rabbitmq (a node of its own), or the URL of a broker's virtual host for this alone: that is not killed",
-      { value: "BROKER", default: "embedded" },
+      { value: "BROKER", choices: ["embedded", "rabbitmq"], default: "embedded" },
     ),
     parse(text: string) {
       if (["embedded", "rabbitmq"].includes(text) || isUrl(text)) return text;
@@ -65,13 +72,10 @@ const flags = {
     value: "DIR",
     default: "",
   }),
-  system: {
-    ...textFlag("sink, pipeline, reactor or all", { default: "all" }),
-    parse(text: string) {
-      if (text === "all" || text in setups) return text;
-      throw new TypeError(`expected all, ${Object.keys(setups).join(", ")}, not '${text}'`);
-    },
-  },
+  system: choiceFlag("sink, pipeline, reactor or all", ["all", ...Object.keys(setups)], {
+    value: "NAME",
+    default: "all",
+  }),
 };
 
 await runTool(import.meta, {

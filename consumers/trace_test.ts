@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { MongoClient } from "mongodb";
-import { connectProbe, eventually, type Running, startServers, startTool, unique } from "../lib/testing.ts";
+import {
+  connectProbe,
+  eventually,
+  type Running,
+  startServers,
+  startTool,
+  unique,
+} from "../lib/testing.ts";
 import { receiveSpans } from "../lib/trace_testing.ts";
 
 /** The sinks on queues of their own, and what sends to them, all of which export their spans. */

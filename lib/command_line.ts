@@ -15,16 +15,28 @@ export interface CommandLine {
   command: string;
 }
 
+/** `--completion`, which every tool has. */
+export const completionFlag: Flag<string> = {
+  about: "print the script by which a shell completes commands, flags and values; " +
+    "with NAME if the tool is called by another name than in this help",
+  value: "SHELL[:NAME]",
+  choices: ["bash", "zsh", "fish"],
+  default: "",
+};
+
+/** Why commander stops at {@linkcode completionFlag}. */
+const COMPLETION = "completion";
+
 /**
  * Reads a command line.
  *
- * @returns what stands there, or the help text when it is asked for
+ * @returns what stands there, or the help text, or the value of `--completion`, when it is asked for
  * @throws {UsageError} for an unknown flag or command, a missing value, too many or too few words
  */
 export function readCommandLine<F extends Flags>(
   usage: Usage<F>,
   args: readonly string[],
-): CommandLine | { help: string } {
+): CommandLine | { help: string } | { completion: string } {
   let help = "";
   const program = new Command(usage.name).exitOverride().configureOutput({
     writeOut: (text) => help += text,
@@ -38,6 +50,11 @@ export function readCommandLine<F extends Flags>(
   const commands = Object.entries(usage.commands ?? {});
   const ofCommands = new Set(commands.flatMap(([, { flags = [] }]) => flags));
   describe(program, usage, Object.keys(usage.flags).filter((key) => !ofCommands.has(key)));
+  program.addOption(optionOf("completion", completionFlag));
+  // As with --help, the rest of the command line does not matter.
+  program.on("option:completion", (asked) => {
+    throw new CommanderError(0, COMPLETION, asked);
+  });
   let chosen = commands.length === 0 ? program : undefined;
   for (const [name, command] of commands) {
     const one = program.command(name);
@@ -60,6 +77,7 @@ export function readCommandLine<F extends Flags>(
     program.parse(withDashes(args, usage.flags), { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
+    if (error.code === COMPLETION) return { completion: error.message };
     if (error.exitCode === 0) return { help };
     // Without a command commander would show the help and fail.
     const text = error.code === "commander.help" ? "the command is missing" : error.message;

@@ -8,6 +8,7 @@ import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
 import { createStopwatch, type Stopwatch } from "./metrics.ts";
 import { readTlsFiles, takesTls, tlsFailure } from "./tls.ts";
+import { outsideSpans } from "./trace.ts";
 import { addressesOf, nameOf } from "./url.ts";
 import { backoff, pause, within } from "./wait.ts";
 
@@ -247,7 +248,7 @@ function failed({ message, errors }: AggregateError, state: State): void {
 /** Says it once, not once for each of the broker's connections. */
 function outage(text: string, state: State): void {
   const { down, log } = state;
-  log[down.size === 0 ? "warn" : "debug"](text);
+  outsideSpans(() => log[down.size === 0 ? "warn" : "debug"](text));
   down.add(state);
 }
 

@@ -149,8 +149,10 @@ export async function consume(
           count.seconds((performance.now() - since) / 1000);
           recordFailure(error);
           if (signal.aborted) return hand.giveBack(raw);
-          if (acknowledged) broker.log.warn(`Failed after its acknowledgement: ${error}`);
-          else await retries.passOn(hand.channel, raw, history, error);
+          const { messageId } = properties;
+          if (acknowledged) {
+            broker.log.warn(`Failed after its acknowledgement: ${error}`, { messageId });
+          } else await retries.passOn(hand.channel, raw, history, error);
         }
       }
       hand.ack(raw);
@@ -177,7 +179,7 @@ export async function consume(
           if (signal.aborted) hand.giveBack(raw);
           else {
             const history = historyOf(raw, queue);
-            const traced = { queue, attempt: history.attempt };
+            const traced = { queue, attempt: history.attempt, broker: broker.name };
             hand.take(
               raw,
               (since) => tracedProcess(raw, traced, () => handle(hand, raw, history, since)),

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Channel, Options } from "amqplib";
-import type { Flag } from "./flags.ts";
+import { choiceFlag, type Flag } from "./flags.ts";
 import type { Log } from "./log.ts";
 import { amqpUrlFlag } from "./url.ts";
 
@@ -21,16 +21,11 @@ export type BrokerFlags = {
 /** `--amqp-url` and `--queue-type`. */
 export const brokerFlags: BrokerFlags = {
   amqpUrl: amqpUrlFlag,
-  queueType: {
-    about: "type of the queues that are declared, classic or quorum; the broker's default if unset",
-    value: "TYPE",
-    default: undefined,
-    env: ["QUEUE_TYPE"],
-    parse(text) {
-      if (text === "classic" || text === "quorum") return text;
-      throw new TypeError(`expected classic or quorum, not '${text}'`);
-    },
-  },
+  queueType: choiceFlag<QueueType, undefined>(
+    "type of the queues that are declared, classic or quorum; the broker's default if unset",
+    ["classic", "quorum"],
+    { value: "TYPE", default: undefined, env: ["QUEUE_TYPE"] },
+  ),
 };
 
 /** A refused declaration that succeeds when it is made again, on another channel: what exists is used as it is then, or was deleted. */

@@ -7,7 +7,7 @@
 export interface Flag<T> {
   /** One line for `--help`. */
   about: string;
-  /** Placeholder of the value in `--help`, such as `N`; absent for a switch. */
+  /** Placeholder of the value in `--help`, such as `N`; absent for a switch. The shell completes a `FILE` and a `DIR`. */
   value?: string;
   /** One letter for a short spelling. */
   short?: string;
@@ -15,6 +15,8 @@ export interface Flag<T> {
   default: T;
   /** Environment variables that are read when the flag is not given, the first set one wins. */
   env?: readonly string[];
+  /** The words that the value may be, for completion at the shell; see {@linkcode choiceFlag}. */
+  choices?: readonly string[];
   /** Turns text into the value; throws an error that says what was expected and what it is. */
   parse?: (text: string) => T;
 }
@@ -80,6 +82,27 @@ export function switchFlag(about: string): Flag<boolean> {
   return { about, default: false };
 }
 
+/**
+ * A flag that takes one of a few words.
+ *
+ * @param spelling makes the word of another spelling of it
+ */
+export function choiceFlag<T extends string, D extends T | "" | undefined = T>(
+  about: string,
+  choices: readonly T[],
+  { spelling = (text) => text, ...rest }:
+    & { spelling?: (text: string) => string }
+    & Omit<Flag<T | D>, "about" | "choices" | "parse">,
+): Flag<T | D> {
+  const parse = (text: string) => {
+    const found = choices.find((choice) => choice === spelling(text));
+    if (found !== undefined) return found;
+    const expected = `${choices.slice(0, -1).join(", ")} or ${choices.at(-1)}`;
+    throw new TypeError(`expected ${expected}, not '${text}'`);
+  };
+  return { ...rest, about, choices, parse };
+}
+
 /** A flag that takes a number from `min` (0) to `max` (no limit); whole numbers only with `whole`. */
 export function numberFlag(
   about: string,
@@ -107,18 +130,18 @@ export function numberFlag(
  * @param usage the tool's flags and arguments
  * @param args the command line after the script's name
  * @param env looks a variable up
- * @returns the configuration, or the help text when it is asked for
+ * @returns the configuration, or what is to be shown instead when `--help` or `--completion` asks for it
  * @throws {UsageError} for an unknown flag, a missing value or a value that cannot be used
  */
 export async function parseFlags<F extends Flags>(
   usage: Usage<F>,
   args: readonly string[],
   env: (name: string) => string | undefined,
-): Promise<Parsed<F> | { help: string }> {
+): Promise<Parsed<F> | { help: string } | { completion: string }> {
   const line = isPlain(usage, args)
     ? { given: {}, words: [...args], command: "" }
     : (await import("./command_line.ts")).readCommandLine(usage, args);
-  if ("help" in line) return line;
+  if (!("given" in line)) return line;
   const flags: Record<string, unknown> = {};
   for (const [key, flag] of Object.entries(usage.flags)) {
     const variable = flag.env?.find((name) => env(name));

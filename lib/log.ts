@@ -3,7 +3,7 @@
  * @module
  */
 import type { TextFormatter } from "@logtape/logtape";
-import type { Flag } from "./flags.ts";
+import { choiceFlag, type Flag } from "./flags.ts";
 import { printable } from "./text.ts";
 import { traceIds } from "./trace.ts";
 import { withoutPassword } from "./url.ts";
@@ -46,23 +46,14 @@ export type LogFlags = {
 
 /** `--log-level` and `--log-format`. */
 export const logFlags: LogFlags = {
-  logLevel: {
-    about: `least severe level to log: ${levels.join(", ")}`,
+  logLevel: choiceFlag(`least severe level to log: ${levels.join(", ")}`, levels, {
     default: "info",
     value: "LEVEL",
     short: "l",
     env: ["LOG_LEVEL"],
-    parse(text: string) {
-      const level = text.toLowerCase().replace(/^warn$/, "warning");
-      return oneOf(levels, level);
-    },
-  },
-  logFormat: {
-    about: "text or json",
-    default: "text",
-    value: "FORMAT",
-    parse: (text: string) => oneOf(["text", "json"], text),
-  },
+    spelling: (text) => text.toLowerCase().replace(/^warn$/, "warning"),
+  }),
+  logFormat: choiceFlag("text or json", ["text", "json"], { default: "text", value: "FORMAT" }),
 };
 
 /** How to log. */
@@ -118,11 +109,6 @@ async function createFormatter(name: string, format: LogFormat): Promise<TextFor
   return Deno.stderr.isTerminal() && !Deno.noColor
     ? getAnsiColorFormatter(text)
     : getTextFormatter(text);
-}
-
-function oneOf<T extends string>(allowed: readonly T[], text: string): T {
-  if (allowed.includes(text as T)) return text as T;
-  throw new TypeError(`expected ${allowed.join(", ")}, not '${text}'`);
 }
 
 /** Writes to stderr at once; a closed stderr must not end a tool that does its work. */

@@ -38,3 +38,24 @@ for (const name of ["one", "two", "one"]) {
   const said = lines.map((line) => line.split(" [WRN] ")[1]);
   assert.deepEqual(said, ["one: hello", "two: hello", "one: hello"]);
 });
+
+Deno.test("a line about a message has its id and its trace: as fields of JSON, the trace at the end of a text", async () => {
+  const { href } = new URL("log.ts", import.meta.url);
+  const about = { messageId: "id-1", traceId: "0af7651916cd43dd8448eb211c80319c" };
+  const script = (format: string) =>
+    `import { createLog } from ${JSON.stringify(href)};
+const log = createLog({ name: "tool", format: "${format}" });
+log.warn("Message id-1 failed", ${JSON.stringify(about)});
+await log.written();`;
+  const said = async (format: string) => {
+    const eval_ = new Deno.Command(Deno.execPath(), { args: ["eval", script(format)] });
+    return new TextDecoder().decode((await eval_.output()).stderr).trimEnd();
+  };
+  assert.match(
+    await said("text"),
+    / tool: Message id-1 failed \(trace 0af7651916cd43dd8448eb211c80319c\)$/,
+  );
+  const { message, properties } = JSON.parse(await said("json"));
+  assert.equal(message, "Message id-1 failed");
+  assert.deepEqual(properties, about);
+});

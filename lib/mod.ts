@@ -19,10 +19,14 @@ export {
   describeSpan,
   inSpan,
   ofThisSpan,
+  type OpenSpan,
   type SpanOptions,
+  startSpan,
   type Traced,
+  type TracedAttempt,
   tracedProcess,
   traceOf,
+  tracing,
 } from "./trace.ts";
 export { runTool, type Tool, type ToolUsage } from "./tool.ts";
 export { aborted, backoff, type BackoffOptions, pause, within } from "./wait.ts";
@@ -51,6 +55,7 @@ export {
   counter,
   DURATIONS,
   gauge,
+  type Histogram,
   histogram,
   type Labels,
   type Metric,

@@ -129,7 +129,7 @@ export async function createPublisher(
           window.add(unconfirmed);
           confirms.send(unconfirmed);
         });
-      return tracedPublish(message, publish);
+      return tracedPublish(message, broker.name, publish);
     },
     ready: window.room,
     async [Symbol.asyncDispose]() {

@@ -8,7 +8,7 @@ import { AT_LEAST_ONCE, UsedAsItIs } from "./declare.ts";
 import { consumerCounts } from "./messaging_metrics.ts";
 import { createPublisher, type Publisher } from "./publish.ts";
 import { counted, printable } from "./text.ts";
-import { traceIds } from "./trace.ts";
+import { outsideSpans, traceIds } from "./trace.ts";
 import { withoutPassword } from "./url.ts";
 import { backoff } from "./wait.ts";
 
@@ -107,7 +107,7 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
       expiration?: number;
     },
   ) {
-    publisher ??= createPublisher(broker, { signal });
+    publisher ??= outsideSpans(() => createPublisher(broker, { signal }));
     await (await publisher).publish({
       routingKey,
       patient,

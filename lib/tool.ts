@@ -65,9 +65,8 @@ export async function runTool<F extends Flags>(
   main: (tool: Tool<F>) => Promise<void>,
 ): Promise<void> {
   if (!meta.main) return;
-  const file = meta.filename?.match(/([^/\\]+)\.[jt]s$/)?.[1] ?? "tool";
   try {
-    await run(file.replaceAll("_", "-"), usage, main);
+    await run(nameOf(meta), usage, main);
   } catch (error) {
     await written();
     exit(error);
@@ -76,6 +75,13 @@ export async function runTool<F extends Flags>(
   // libzmq sends what it still holds when the process ends by itself, but not when it exits.
   if (usage.endsByItself) Deno.unrefTimer(setTimeout(() => Deno.exit(0), SHUTDOWN_LIMIT * 1000));
   else Deno.exit(0);
+}
+
+/** The name of an executable is the user's choice; that of a script is that of its file, as in the task. */
+function nameOf(meta: ImportMeta): string {
+  if (Deno.build.standalone) return /([^/\\]+?)(?:\.exe)?$/.exec(Deno.execPath())![1]!;
+  const [, script = "tool"] = /([^/\\]+)\.[jt]s$/.exec(meta.filename ?? "") ?? [];
+  return script.replaceAll("_", "-");
 }
 
 async function run<F extends Flags>(
@@ -88,14 +94,15 @@ async function run<F extends Flags>(
   // What is needed for work is not needed for this question.
   const asks = longRunning && Deno.args.includes("--health");
   const words = asks ? usage.arguments?.replace(/^<(.*)>$/, "[$1]") : usage.arguments;
-  const parsed = await parseFlags(
-    { ...usage, name, arguments: words, flags: { ...usage.flags, ...added } },
-    Deno.args,
-    (name) => Deno.env.get(name),
-  );
+  const whole = { ...usage, name, arguments: words, flags: { ...usage.flags, ...added } };
+  const parsed = await parseFlags(whole, Deno.args, (name) => Deno.env.get(name));
   const stop = new AbortController();
   const print = printer(stop);
   if ("help" in parsed) return await print(parsed.help.trimEnd());
+  if ("completion" in parsed) {
+    const { completionScript } = await import("./completion.ts");
+    return await print(completionScript(whole, parsed.completion));
+  }
   const flags = parsed.flags as Values<F> & Values<LogFlags>;
   if (longRunning && flags.health) {
     await askHealth(flags as unknown as StatusValues);

@@ -5,7 +5,7 @@
  * @module
  */
 import type { ConsumeMessage, Options } from "amqplib";
-import type { Attributes, Context, Link } from "@opentelemetry/api";
+import type { Attributes, Context, Link, Span } from "@opentelemetry/api";
 import { withoutPassword } from "./url.ts";
 
 /**
@@ -15,6 +15,8 @@ import { withoutPassword } from "./url.ts";
 const api = Symbol.for("opentelemetry.js.api.1") in globalThis
   ? await import("@opentelemetry/api")
   : undefined;
+/** Whether spans are exported. */
+export const tracing: boolean = api !== undefined;
 const tracer = api?.trace.getTracer("event-sink");
 /** Deno's spans have no `tracestate` (2.9.6), so that it travels beside them. */
 const STATE = api?.createContextKey("tracestate");
@@ -40,7 +42,8 @@ export interface SpanOptions {
 }
 
 /** A `traceparent`: version, trace, span, flags. Later versions may have more. */
-const TRACEPARENT = /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})[\da-f]{16}-[\da-f]{2}(-|$)/;
+const TRACEPARENT =
+  /^(?!ff)[\da-f]{2}-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})(-|$)/;
 
 /** The flag of a trace that is recorded. */
 const SAMPLED = 1;
@@ -60,66 +63,111 @@ export function traceOf(cause: object | undefined): Traced {
 
 /** The trace of something that is made now: that of the current span, or of `cause` when nothing is traced. */
 export function currentTrace(cause?: object): Traced {
-  if (!api?.trace.getActiveSpan()) return traceOf(cause);
-  const context = api.context.active();
-  const carrier: Traced = {};
-  api.propagation.inject(context, carrier);
-  return traceOf({ tracestate: context.getValue(STATE!), ...carrier });
+  return api?.trace.getActiveSpan() ? traceIn(api.context.active()) : traceOf(cause);
+}
+
+function traceIn(context: Context): Traced {
+  const { traceId, spanId, traceFlags } = api!.trace.getSpanContext(context)!;
+  const traceparent = `00-${traceId}-${spanId}-0${traceFlags & SAMPLED}`;
+  const tracestate = context.getValue(STATE!) as string | undefined;
+  return tracestate === undefined ? { traceparent } : { traceparent, tracestate };
 }
 
 /** Ids for a line in the log: of the current span, or the trace of `cause` when nothing is traced. */
 export function traceIds(cause?: object): { traceId?: string; spanId?: string } {
-  const current = api?.trace.getActiveSpan()?.spanContext();
-  if (current) return { traceId: current.traceId, spanId: current.spanId };
+  // What a socket tells comes in the context of whoever has used it last, whose span may have ended long ago.
+  const span = api?.trace.getActiveSpan();
+  const { traceId: current, spanId } = span?.isRecording() ? span.spanContext() : {};
+  if (current) return { traceId: current, spanId };
   const [, traceId] = TRACEPARENT.exec(traceOf(cause).traceparent ?? "") ?? [];
   return traceId ? { traceId } : {};
 }
 
 /** Runs `work` as a span, whose failure is that of `work`; without tracing it just runs. */
 export function inSpan<T>(name: string, options: SpanOptions, work: () => T): T {
-  if (!api || !tracer) return work();
+  if (!api) return work();
+  const { span, context } = begin(name, options);
+  const end = (failure?: { error: unknown }) => {
+    if (failure) fail(span!, failure.error);
+    span?.end();
+  };
+  return api.context.with(context, () => {
+    try {
+      const result = work();
+      if (!(result instanceof Promise)) return end(), result;
+      return result.then((value) => (end(), value), (error) => {
+        end({ error });
+        throw error;
+      }) as T;
+    } catch (error) {
+      end({ error });
+      throw error;
+    }
+  });
+}
+
+/** A span that begins here and ends elsewhere. */
+export interface OpenSpan {
+  /** For what it leads to. */
+  readonly trace: Traced;
+  /** Ends it, with an error when it has failed. */
+  end(error?: unknown): void;
+}
+
+/** Begins a span; without tracing it has the trace of its cause, and ends without a trace of its own. */
+export function startSpan(name: string, options: SpanOptions): OpenSpan {
+  if (!api) return { trace: traceOf(options.cause), end() {} };
+  const { span, context } = begin(name, options);
+  return {
+    trace: traceIn(context),
+    end(error) {
+      if (span && error !== undefined) fail(span, error);
+      span?.end();
+    },
+  };
+}
+
+/** Begins a span, and returns the context of what belongs to it; a trace that is not sampled has no spans. */
+function begin(name: string, options: SpanOptions): { span?: Span; context: Context } {
   const { kind = "internal", causes, attributes } = options;
   const cause = causes?.length === 1 ? causes[0] : options.cause;
   const links = causes && causes.length > 1 ? causes.flatMap(linkTo) : [];
   const parent = kind === "server" || kind === "consumer" || causes
-    ? contextOf(api.ROOT_CONTEXT, cause)
+    ? contextOf(api!.ROOT_CONTEXT, cause)
     : currentOr(cause);
   // Deno's tracer does not ask whether the trace is sampled (2.9.6).
-  const sampled = (api.trace.getSpanContext(parent)?.traceFlags ?? SAMPLED) & SAMPLED;
-  if (!sampled) return api.context.with(parent, work);
-  for (const name in attributes) if (attributes[name] === undefined) delete attributes[name];
-  const spanOptions = {
-    kind: api.SpanKind[kind.toUpperCase() as Uppercase<typeof kind>],
-    attributes,
-    links,
-  };
-  return tracer.startActiveSpan(name, spanOptions, parent, (span) => {
-    const fail = (error: unknown): never => {
-      recordFailure(error);
-      span.end();
-      throw error;
-    };
-    try {
-      const result = work();
-      if (!(result instanceof Promise)) return span.end(), result;
-      return result.then((value) => (span.end(), value), fail) as T;
-    } catch (error) {
-      return fail(error);
-    }
-  });
+  const sampled = (api!.trace.getSpanContext(parent)?.traceFlags ?? SAMPLED) & SAMPLED;
+  if (!sampled) return { context: parent };
+  const spanKind = api!.SpanKind[kind.toUpperCase() as Uppercase<typeof kind>];
+  const span = tracer!.startSpan(
+    name,
+    { kind: spanKind, attributes: present(attributes), links },
+    parent,
+  );
+  return { span, context: api!.trace.setSpan(parent, span) };
+}
+
+/** OpenTelemetry counts an attribute that is undefined as one that was dropped. */
+function present(attributes: Attributes | undefined): Attributes {
+  const found: Attributes = {};
+  for (const name in attributes) if (attributes[name] !== undefined) found[name] = attributes[name];
+  return found;
 }
 
 /** Marks the current span as failed, for a failure that is not thrown out of it. */
 export function recordFailure(error: unknown): void {
   const span = api?.trace.getActiveSpan();
-  if (!api || !span) return;
+  if (span) fail(span, error);
+}
+
+function fail(span: Span, error: unknown): void {
   const { name, message } = error instanceof Error
     ? error
     : { name: "_OTHER", message: String(error) };
   const told = withoutPassword(message);
   span.recordException({ name, message: told });
   span.setAttribute("error.type", name);
-  span.setStatus({ code: api.SpanStatusCode.ERROR, message: told });
+  span.setStatus({ code: api!.SpanStatusCode.ERROR, message: told });
 }
 
 /** Adds attributes to the current span. */
@@ -132,6 +180,11 @@ export function ofThisSpan<T extends () => unknown>(work: T): T {
   return api ? api.context.bind(api.context.active(), work) : work;
 }
 
+/** Does work that belongs to no span, whoever asks for it first: opening what stays open, as what that does later would belong to it too. */
+export function outsideSpans<T>(work: () => T): T {
+  return api ? api.context.with(api.ROOT_CONTEXT, work) : work();
+}
+
 /** A message on its way to the broker. */
 export interface TracedPublication {
   exchange: string;
@@ -141,25 +194,28 @@ export interface TracedPublication {
   options: Options.Publish;
 }
 
-/** Publishes a message as a span, which lasts until its confirm. It belongs to the trace of the message's headers, else to that of the current span. */
+/**
+ * Publishes a message as a span, which lasts until its confirm. It belongs to the trace of the message's headers, else to that of the current
+ * span.
+ *
+ * @param broker its URL, without password
+ */
 export function tracedPublish(
   { exchange, routingKey, content, options }: TracedPublication,
+  broker: string,
   publish: () => Promise<void>,
 ): Promise<void> {
   if (!api) return publish();
+  const { headers } = options;
+  // Of the default exchange, the server's own name for where somebody waits for an answer: no two spans would have the same name.
   const anonymous = exchange === "" && routingKey.startsWith("amq.");
   const destination = exchange || routingKey;
-  const { headers, messageId, correlationId } = options;
   const attributes = {
-    "messaging.system": "rabbitmq",
-    "messaging.operation.name": "publish",
-    "messaging.operation.type": "send",
-    "messaging.destination.name": destination,
-    ...anonymous && { "messaging.destination.anonymous": true },
-    ...routingKey !== "" && { "messaging.rabbitmq.destination.routing_key": routingKey },
-    "messaging.message.id": messageId,
-    "messaging.message.conversation_id": correlationId,
-    "messaging.message.body.size": content.length,
+    ...messageAttributes("publish", "send", { broker, routingKey, content, properties: options }),
+    "messaging.destination.name": joined(exchange, routingKey),
+    ...anonymous
+      ? { "messaging.destination.anonymous": true }
+      : { "messaging.destination.template": destination },
     "event_sink.reason": headers?.["x-reason"],
   };
   const name = anonymous ? "publish" : `publish ${destination}`;
@@ -169,28 +225,74 @@ export function tracedPublish(
   });
 }
 
+/** What a message is handled by. */
+export interface TracedAttempt {
+  /** The queue that it came from. */
+  queue: string;
+  /** 1 at first. */
+  attempt: number;
+  /** The broker's URL, without password. */
+  broker: string;
+}
+
 /** Handles a message as a span. Its failures are recorded by {@linkcode recordFailure}, as they end in a retry. */
 export function tracedProcess(
   { fields, properties, content }: ConsumeMessage,
-  { queue, attempt }: { queue: string; attempt: number },
+  { queue, attempt, broker }: TracedAttempt,
   work: () => Promise<void>,
 ): Promise<void> {
   if (!api) return work();
+  const { exchange, routingKey, deliveryTag } = fields;
   const attributes = {
-    "messaging.system": "rabbitmq",
-    "messaging.operation.name": "process",
-    "messaging.operation.type": "process",
-    "messaging.destination.name": queue,
-    ...fields.routingKey !== "" &&
-      { "messaging.rabbitmq.destination.routing_key": fields.routingKey },
-    "messaging.rabbitmq.message.delivery_tag": fields.deliveryTag,
-    "messaging.message.id": properties.messageId,
-    "messaging.message.conversation_id": properties.correlationId,
-    "messaging.message.body.size": content.length,
+    ...messageAttributes("process", "process", { broker, routingKey, content, properties }),
+    "messaging.destination.name": joined(exchange, routingKey === queue ? "" : routingKey, queue),
+    "messaging.destination.template": queue,
+    "messaging.rabbitmq.message.delivery_tag": deliveryTag,
     "event_sink.attempt": attempt,
   };
   const { headers: cause } = properties;
   return inSpan(`process ${queue}`, { kind: "consumer", cause, attributes }, work);
+}
+
+function messageAttributes(
+  operation: string,
+  type: "send" | "process",
+  { broker, routingKey, content, properties: { messageId, correlationId } }: {
+    broker: string;
+    routingKey: string;
+    content: Uint8Array;
+    properties: { messageId?: string; correlationId?: string };
+  },
+): Attributes {
+  return {
+    "messaging.system": "rabbitmq",
+    "messaging.operation.name": operation,
+    "messaging.operation.type": type,
+    "messaging.rabbitmq.destination.routing_key": routingKey || undefined,
+    "messaging.message.id": messageId,
+    "messaging.message.conversation_id": correlationId,
+    "messaging.message.body.size": content.length,
+    ...serverOf(broker),
+  };
+}
+
+/** RabbitMQ's destinations are made of exchange, routing key and queue (https://opentelemetry.io/docs/specs/semconv/messaging/rabbitmq/). */
+function joined(...parts: string[]): string {
+  return parts.filter((part) => part !== "").join(":") || "amq.default";
+}
+
+const servers = new Map<string, Attributes>();
+
+/** Nothing of a cluster, as it is not known here which of its nodes it is. */
+function serverOf(broker: string): Attributes {
+  const known = servers.get(broker);
+  if (known) return known;
+  const one = URL.canParse(broker) && !broker.includes(", ");
+  const url = one ? new URL(broker) : undefined;
+  const port = Number(url?.port) || (url?.protocol === "amqps:" ? 5671 : 5672);
+  const server = url ? { "server.address": url.hostname, "server.port": port } : {};
+  servers.set(broker, server as Attributes);
+  return server as Attributes;
 }
 
 /** The current span where it belongs to the trace of `cause`, else `cause`: a message that comes with a trace stays in it. */
@@ -201,10 +303,14 @@ function currentOr(cause: object | undefined): Context {
   return traceId(caused) === traceId(current) ? current : caused;
 }
 
+/** The context of what `cause` leads to, `base` when that has no trace. */
 function contextOf(base: Context, cause: object | undefined): Context {
-  const traced = traceOf(cause);
-  if (!traced.traceparent) return base;
-  return api!.propagation.extract(base, traced).setValue(STATE!, traced.tracestate);
+  const { traceparent, tracestate } = traceOf(cause);
+  const [, traceId, spanId, flags] = TRACEPARENT.exec(traceparent ?? "") ?? [];
+  if (!traceId || !spanId) return base;
+  const remote = { traceId, spanId, traceFlags: parseInt(flags!, 16), isRemote: true };
+  const context = api!.trace.setSpanContext(api!.ROOT_CONTEXT, remote);
+  return tracestate === undefined ? context : context.setValue(STATE!, tracestate);
 }
 
 function linkTo(traced: Traced): Link[] {

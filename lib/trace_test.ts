@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
-import { connectProbe, eventually, root, start, startServers, unique } from "./testing.ts";
+import {
+  connectProbe,
+  eventually,
+  layCable,
+  root,
+  start,
+  startServers,
+  unique,
+} from "./testing.ts";
 import { currentTrace, inSpan, traceOf } from "./trace.ts";
 import { exportTo, receiveSpans } from "./trace_testing.ts";
 
@@ -36,13 +44,15 @@ async function setup() {
   const queue = unique("trace");
   const queues = [queue, `${queue}.out`];
   const probe = stack.use(await connectProbe(amqpUrl, { queues }));
+  const cable = stack.use(layCable(amqpUrl));
   return {
     ...probe,
+    cable,
     queue,
     /** Starts the consumer, and publishes a message to it. */
     async consume(env: Record<string, string>, headers: Record<string, unknown>) {
       const tool = stack.use(
-        start(["eval", "--quiet", consumer, amqpUrl, queue], { cwd: root, env }),
+        start(["eval", "--quiet", consumer, cable.url, queue], { cwd: root, env }),
       );
       await tool.seen(/ready/);
       const properties = { messageId: "id-1", persistent: true, headers };
@@ -108,15 +118,19 @@ Deno.test("attempts, effects and the dead letter of a message are one trace, wit
   assert.equal(parentOf(effect.properties.headers!.traceparent), spanOf("out").spanId);
   assert.equal(effect.properties.headers!.tracestate, "vendor=1");
 
+  const { hostname, port } = new URL(test.cable.url);
+  const server = { "server.address": hostname, "server.port": Number(port) };
   assert.deepEqual(spanOf("dlq").attributes, {
     "messaging.system": "rabbitmq",
     "messaging.operation.name": "publish",
     "messaging.operation.type": "send",
     "messaging.destination.name": `${queue}.dlq`,
+    "messaging.destination.template": `${queue}.dlq`,
     "messaging.rabbitmq.destination.routing_key": `${queue}.dlq`,
     "messaging.message.id": "id-1",
     "messaging.message.body.size": 5,
     "event_sink.reason": "never",
+    ...server,
   });
   const [first, second] = receiver.spans.filter(({ name }) => name === `process ${queue}`)
     .sort((one, other) => Number(one.begin - other.begin));
@@ -125,11 +139,13 @@ Deno.test("attempts, effects and the dead letter of a message are one trace, wit
     "messaging.operation.name": "process",
     "messaging.operation.type": "process",
     "messaging.destination.name": queue,
+    "messaging.destination.template": queue,
     "messaging.rabbitmq.destination.routing_key": queue,
     "messaging.rabbitmq.message.delivery_tag": 1,
     "messaging.message.id": "id-1",
     "messaging.message.body.size": 5,
     "event_sink.attempt": 1,
+    ...server,
     "error.type": "RangeError",
   });
   assert.equal(first!.failure, "not now");
@@ -167,9 +183,42 @@ Deno.test("a trace that is not sampled has no spans, and stays so", async () => 
   assert.deepEqual(receiver.outline(trace), []);
 });
 
-Deno.test("tools go on working while nobody takes their spans", async () => {
+Deno.test("tools go on working while nobody takes their spans, or who takes them hangs", async () => {
+  using hung = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  for (const port of [1, hung.addr.port]) {
+    await using test = await setup();
+    await test.consume(exportTo(`http://127.0.0.1:${port}`), { traceparent });
+    await test.take(`${test.queue}.dlq`);
+  }
+});
+
+Deno.test("the collector goes away in between: tools go on, and export again when it is back", async () => {
   await using test = await setup();
-  const gone = exportTo("http://127.0.0.1:1");
-  await test.consume(gone, { traceparent });
+  const receiver = receiveSpans();
+  await test.consume(receiver.env("tool"), { traceparent });
   await test.take(`${test.queue}.dlq`);
+  await eventually(() => assert.equal(receiver.outline(trace).length, 5));
+  await receiver[Symbol.asyncDispose]();
+  test.channel.sendToQueue(test.queue, Buffer.from("lost"));
+  await test.take(`${test.queue}.dlq`);
+  await using again = receiveSpans(Number(new URL(receiver.url).port));
+  await eventually(() => {
+    test.channel.sendToQueue(test.queue, Buffer.from("again"));
+    assert(again.spans.length > 0);
+  });
+});
+
+Deno.test("what happens after a message is handled does not belong to its trace", async () => {
+  await using receiver = receiveSpans();
+  await using test = await setup();
+  const tool = await test.consume(receiver.env("tool"), { traceparent });
+  await test.take(`${test.queue}.dlq`);
+  test.cable.cut("down");
+  await tool.seen(/Lost/);
+  test.cable.plug();
+  await tool.seen(/Connected/);
+  const lines = tool.output.stderr.trimEnd().split("\n").map((line) => JSON.parse(line));
+  const others = lines.filter(({ message }) => !message.startsWith("Message "));
+  assert.equal(others.length, 2, tool.output.stderr);
+  for (const { message, properties } of others) assert.deepEqual(properties, {}, message);
 });

@@ -33,9 +33,9 @@ export interface SpanReceiver extends AsyncDisposable {
 }
 
 /** Takes OTLP over HTTP in JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp). What Deno itself traces, such as `fetch`, is left out. */
-export function receiveSpans(): SpanReceiver {
+export function receiveSpans(port = 0): SpanReceiver {
   const spans: Span[] = [];
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
+  const server = Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, async (request) => {
     const text = await request.text();
     if (request.url.endsWith("/v1/traces")) spans.push(...spansIn(JSON.parse(text)));
     return new Response("{}");

@@ -14,10 +14,9 @@ import {
   printable,
   runTool,
 } from "@event-sink/lib";
-import { createEvent, eventOf, messageOf } from "./event.ts";
+import { createEvent, eventOf, inTraceOf, messageOf } from "./event.ts";
 import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { declare, distributorQueue } from "./topology.ts";
-import { traced, traceparent } from "./trace.ts";
 
 await runTool(import.meta, {
   longRunning: true,
@@ -39,18 +38,15 @@ await runTool(import.meta, {
   }, async (message) => {
     const event = eventOf(message, ["OBJECT_CREATED"]);
     const object = event.data;
-    await traced("distribute", event, async () => {
+    await inTraceOf(event, message, async () => {
       const published: Promise<void>[] = [];
       for (let number = 1; number <= flags.tasks; number++) {
         await publisher.room();
         // The same id when the object comes a second time: no task is counted twice.
         const id = `${object.id}.${number}`;
-        published.push(publisher.publish(messageOf(createEvent("TASK_CREATED", {
-          id,
-          source: "/distributor",
-          data: { id, object },
-          traceparent: traceparent(event),
-        }))));
+        const task = { id, source: "/distributor", data: { id, object } };
+        const created = createEvent("TASK_CREATED", task, event);
+        published.push(publisher.publish(messageOf(created)));
       }
       await Promise.all(published);
     });

@@ -4,11 +4,14 @@
  */
 import {
   BadMessage,
+  currentTrace,
+  inSpan,
   type Message,
   numberText,
   type Outgoing,
   parseExactly,
   printable,
+  traceOf,
 } from "@event-sink/lib";
 import * as v from "valibot";
 import { exchange } from "./topology.ts";
@@ -58,6 +61,7 @@ const attributes = {
   ),
   /** https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/extensions/distributed-tracing.md */
   traceparent: v.optional(v.string()),
+  tracestate: v.optional(v.string()),
 };
 
 const schemas = {
@@ -92,18 +96,19 @@ export const eventTypes = Object.keys(schemas) as EventType[];
  * Makes an event whose time is now.
  *
  * @param id must be the same whenever the same fact is published again, so that receivers recognise a duplicate
- * @param traceparent the trace that the event belongs to
+ * @param cause what led to it, whose trace it belongs to when nothing is traced
  */
 export function createEvent<T extends EventType>(
   type: T,
-  { id, source, data, traceparent }: Pick<EventOf<T>, "id" | "source" | "data" | "traceparent">,
+  { id, source, data }: Pick<EventOf<T>, "id" | "source" | "data">,
+  cause?: object,
 ): EventOf<T> {
   const time = new Date().toISOString();
   const event = { specversion: "1.0", type, id, source, time, data };
-  return { ...event, ...traceparent !== undefined && { traceparent } } as EventOf<T>;
+  return { ...event, ...currentTrace(cause) } as EventOf<T>;
 }
 
-/** The message that carries an event; its message id is the event's id. */
+/** The message that carries an event; its message id is the event's id, its trace the event's. */
 export function messageOf(event: Event): Outgoing {
   return message(event, JSON.stringify(event));
 }
@@ -113,7 +118,7 @@ export function storedMessage(json: string): Outgoing {
   return message(JSON.parse(json), json);
 }
 
-function message(event: Pick<Event, "type" | "id" | "time">, body: string): Outgoing {
+function message(event: Omit<Event, "data">, body: string): Outgoing {
   return {
     exchange,
     routingKey: routingKeys[event.type],
@@ -122,8 +127,15 @@ function message(event: Pick<Event, "type" | "id" | "time">, body: string): Outg
       messageId: event.id,
       contentType: "application/cloudevents+json",
       timestamp: Math.floor(Date.parse(event.time) / 1000),
+      headers: traceOf(event),
     },
   };
+}
+
+/** Handles an event in its own trace where its message has none: other programs may set it in the event alone. */
+export function inTraceOf<T>(event: Event, { properties }: Message, work: () => T): T {
+  if (traceOf(properties.headers).traceparent || !traceOf(event).traceparent) return work();
+  return inSpan(`process ${event.type}`, { kind: "consumer", cause: event }, work);
 }
 
 /**

@@ -16,12 +16,11 @@ import {
   runTool,
   textFlag,
 } from "@event-sink/lib";
-import { type EventOf, eventOf, type PipelineObject } from "./event.ts";
+import { type EventOf, eventOf, inTraceOf, type PipelineObject } from "./event.ts";
 import { progressOfTasks } from "./processor/progress.ts";
 import { reporter } from "./processor/report.ts";
 import { createPersistentPublisher } from "./persistent_publisher.ts";
 import { declare, failedQueue, processorQueue } from "./topology.ts";
-import { traced } from "./trace.ts";
 import { loadHandler, parseRange, pretendedWork, withinLimit } from "./processor/work.ts";
 
 /** Characters of a failure's reason that TASK_FAILED tells. */
@@ -122,7 +121,7 @@ await runTool(import.meta, {
   }, async (message) => {
     const event = eventOf(message, ["TASK_CREATED"]);
     const elapsed = stopwatch();
-    await traced("process", event, () => processTask(event, message.attempt, elapsed));
+    await inTraceOf(event, message, () => processTask(event, message.attempt, elapsed));
     await print(` [x] Task ${printable(event.data.id)} done in ${elapsed().toFixed(1)} s`);
   });
 });

@@ -10,18 +10,20 @@ import {
   brokerFlags,
   connectBroker,
   consume,
+  currentTrace,
   deadLetterQueue,
+  inSpan,
   runTool,
   textFlag,
+  type Traced,
 } from "@event-sink/lib";
-import { type Event, eventOf, eventTypes } from "./event.ts";
+import { type Event, eventOf, eventTypes, inTraceOf } from "./event.ts";
 import { httpFlags, serve } from "@event-sink/lib/http";
 import { patience } from "@event-sink/lib/outbox";
 import { cachedByCost, statisticsApi } from "./statistics/api.ts";
 import { serveMetrics } from "./statistics/metrics.ts";
 import { openStatisticsStore } from "./statistics/store.ts";
 import { declare, statisticsQueue } from "./topology.ts";
-import { traced } from "./trace.ts";
 
 /** Milliseconds that an event waits for others, so that one commit stores them all. */
 const COLLECT_FOR = 10;
@@ -51,8 +53,14 @@ With --port: a page at /, GET /api/statistics, /healthz, /readyz, /metrics (Prom
   const read = cachedByCost(() => store.read());
   const observe = serveMetrics(read);
   const patiently = patience({ signal, log });
-  const addEvent = batched(async (events) => {
-    (await patiently(() => store.add(events))).forEach(observe);
+  const addEvent = batched(async (events, causes) => {
+    const attributes = { "messaging.batch.message_count": events.length };
+    const stored = await inSpan(
+      "store events",
+      { causes, attributes },
+      () => patiently(() => store.add(events)),
+    );
+    stored.forEach(observe);
   });
 
   async function consumeAll() {
@@ -65,7 +73,7 @@ With --port: a page at /, GET /api/statistics, /healthz, /readyz, /metrics (Prom
       ready: () => print(" [*] Counting events. To exit press CTRL+C"),
     }, (message) => {
       const event = eventOf(message, eventTypes);
-      return traced("count", event, () => addEvent(event));
+      return inTraceOf(event, message, () => addEvent(event));
     });
   }
   const consuming = consumeAll().catch(fail);
@@ -84,16 +92,21 @@ With --port: a page at /, GET /api/statistics, /healthz, /readyz, /metrics (Prom
 });
 
 /** Returns what hands an event to `add`, together with others; resolves when that has stored them. */
-function batched(add: (events: Event[]) => Promise<void>): (event: Event) => Promise<void> {
+function batched(
+  add: (events: Event[], causes: Traced[]) => Promise<void>,
+): (event: Event) => Promise<void> {
   let events: Event[] = [];
+  let causes: Traced[] = [];
   let stored = Promise.withResolvers<void>();
 
   function write() {
-    add(events).then(stored.resolve, stored.reject);
+    add(events, causes).then(stored.resolve, stored.reject);
     events = [];
+    causes = [];
     stored = Promise.withResolvers();
   }
   return (event) => {
+    causes.push(currentTrace());
     if (events.push(event) === 1) setTimeout(write, COLLECT_FOR);
     return stored.promise;
   };

@@ -3,6 +3,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import { type Traced, traceOf } from "@event-sink/lib";
 
 /** An event as the router publishes it. */
 export interface ReactorEvent {
@@ -18,6 +19,9 @@ export interface ReactorEvent {
   parent_event?: ReactorEvent | unknown;
   /** Its place in the journal, from 1; only a router with a journal gives one. */
   number?: number;
+  /** The trace that it belongs to. */
+  traceparent?: string;
+  tracestate?: string;
   [more: string]: unknown;
 }
 
@@ -53,15 +57,23 @@ export function parseEvent(frame: Uint8Array, defaults: EventDefaults): ReactorE
  *
  * A number that the event has already comes from another journal, and is left out.
  *
+ * @param traceFor the trace for an event, which becomes its own where it has none
  * @throws when it is no event, saying why
  */
-export function parseHead(frame: Uint8Array, defaults: EventDefaults): string {
+export function parseHead(
+  frame: Uint8Array,
+  defaults: EventDefaults,
+  traceFor: (event: ReactorEvent) => Traced = () => ({}),
+): string {
   const { text, event, added, changed } = read(frame, defaults);
+  const found = traceFor(event);
+  const trace = event.traceparent === undefined ? found : {};
   if (changed || event.number !== undefined) {
     const { number: _, ...rest } = event;
-    return written(rest).slice(0, -1);
+    return written({ ...rest, ...trace }).slice(0, -1);
   }
-  return text.slice(0, text.lastIndexOf("}")) + added;
+  const head = text.slice(0, text.lastIndexOf("}")) + added;
+  return trace.traceparent ? `${head},${JSON.stringify(trace).slice(1, -1)}` : head;
 }
 
 /** An event of the stream as JSON text, with what is needed of it. */
@@ -70,6 +82,8 @@ export interface StreamEvent {
   event_type: string;
   /** Its place in the journal; undefined when the router has none. */
   number: number | undefined;
+  /** The trace that it belongs to. */
+  trace: Traced;
   /** The whole event. It is not written anew, which might make it too large for MongoDB: `1e20` would become `100000000000000000000`. */
   text: string;
 }
@@ -87,13 +101,14 @@ export function parseStreamEvent(frame: Uint8Array, defaults: EventDefaults): St
     : added
     ? `${text.slice(0, text.lastIndexOf("}"))}${added}}`
     : text;
-  return { namespace, event_type, number, text: completed };
+  return { namespace, event_type, number, trace: traceOf(event), text: completed };
 }
 
 /** The same for an event that comes from the journal. */
 export function storedEvent(text: string): StreamEvent {
-  const { namespace, event_type, number } = JSON.parse(text) as ReactorEvent;
-  return { namespace, event_type, number, text };
+  const event = JSON.parse(text) as ReactorEvent;
+  const { namespace, event_type, number } = event;
+  return { namespace, event_type, number, trace: traceOf(event), text };
 }
 
 /** The text of an event from its head and its number, if it has one. */

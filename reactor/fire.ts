@@ -1,4 +1,4 @@
-#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env=LOG_LEVEL
+#!/usr/bin/env -S deno run --no-prompt --allow-ffi --allow-read --allow-env=LOG_LEVEL,TRACEPARENT,TRACESTATE
 /**
  * Fire one event at the router.
  *
@@ -7,11 +7,21 @@
  * It may read any file, since `--data` and `--key-file` may name any, and ZeroMQ's library is in Deno's cache.
  * @module
  */
-import { numberFlag, runTool, textFlag, UsageError } from "@event-sink/lib";
+import {
+  choiceFlag,
+  currentTrace,
+  inSpan,
+  numberFlag,
+  runTool,
+  textFlag,
+  traceOf,
+  UsageError,
+} from "@event-sink/lib";
 import { Push, Request } from "zeromq";
 import { curveClientOptions, keyFlags, type Refusal, watchHandshake } from "./zmq/curve.ts";
 import { MAX_EVENT_BYTES } from "./event.ts";
 import { inJson } from "./printable.ts";
+import { spanOf } from "./trace.ts";
 
 await runTool(import.meta, {
   about: "Fire one event at the router, and print it as the router accepted it.",
@@ -30,18 +40,12 @@ await runTool(import.meta, {
       short: "u",
       default: "tcp://127.0.0.1:55055",
     }),
-    zmqType: {
-      ...textFlag("REQ waits for the router's answer, PUSH does not", {
-        value: "TYPE",
-        short: "z",
-        default: "REQ",
-      }),
-      parse(text: string) {
-        const type = text.replace(/^zmq\./i, "").toUpperCase();
-        if (type === "REQ" || type === "PUSH") return type;
-        throw new TypeError(`expected REQ or PUSH, not '${text}'`);
-      },
-    },
+    zmqType: choiceFlag("REQ waits for the router's answer, PUSH does not", ["REQ", "PUSH"], {
+      value: "TYPE",
+      short: "z",
+      default: "REQ",
+      spelling: (text) => text.replace(/^zmq\./i, "").toUpperCase(),
+    }),
     timeout: numberFlag("seconds to wait for the router", {
       default: 10,
       min: 0.1,
@@ -54,18 +58,24 @@ await runTool(import.meta, {
   if (flags.eventType === "") throw new UsageError("--event-type is missing; see --help");
   if (flags.data && flags.payload) throw new UsageError("--data and --payload are the same");
   const payload = await readPayload(flags.data || flags.payload);
-  const event = JSON.stringify({
-    namespace,
-    event_type: flags.eventType,
-    payload,
-    timestamp: Date.now() / 1000,
-  });
+  const head = { namespace, event_type: flags.eventType };
   const keys = await curveClientOptions(flags);
   const router = { uri, timeout, keys, signal };
-  if (flags.zmqType === "REQ") return await print(inJson(await request(event, router)));
-  await push(event, router);
-  await print(` [x] Sent '${inJson(event)}'`);
+  const cause = callersTrace();
+  await inSpan(...spanOf("publish", head, { system: "zeromq", cause }), async () => {
+    const timestamp = Date.now() / 1000;
+    const event = JSON.stringify({ ...head, payload, timestamp, ...currentTrace(cause) });
+    if (flags.zmqType === "REQ") return await print(inJson(await request(event, router)));
+    await push(event, router);
+    await print(` [x] Sent '${inJson(event)}'`);
+  });
 });
+
+/** The trace of who calls it, such as a handler of the reactor. */
+function callersTrace() {
+  const [traceparent, tracestate] = ["TRACEPARENT", "TRACESTATE"].map((name) => Deno.env.get(name));
+  return traceOf({ traceparent, tracestate });
+}
 
 /** Where the router is, and how to reach it. */
 interface RouterAddress {

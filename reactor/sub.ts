@@ -9,7 +9,9 @@
  */
 import {
   counter,
+  inSpan,
   runTool,
+  startSpan,
   switchFlag,
   textFlag,
   throughOutages,
@@ -29,6 +31,7 @@ import { isFinal } from "./mongo_errors.ts";
 import { inLine } from "./printable.ts";
 import { addTasks } from "./queue/add.ts";
 import type { NewTask } from "./queue/task.ts";
+import { spanOf, writeSpan } from "./trace.ts";
 
 const subFlags = {
   ...databaseFlags,
@@ -94,7 +97,9 @@ await runTool(import.meta, {
     position: known?.number ?? first,
     async handle(events, position) {
       const tasks = events.flatMap((event) => tasksOf(event, flags.name, filters.match));
-      await addTasks(collections, tasks);
+      const causes = tasks.flatMap(({ trace }) => trace ?? []);
+      const add = () => addTasks(collections, tasks);
+      await (causes.length > 0 ? inSpan(...writeSpan("update", "tasks", causes), add) : add());
       received.value += events.length;
       if (position === undefined) return;
       await subscribers.updateOne(
@@ -122,11 +127,18 @@ function tasksOf(event: StreamEvent, name: string, match: Filters): NewTask[] {
   const { namespace, event_type, text } = event;
   // Without a journal events have no numbers. Each comes once at most then, and two that look alike are two.
   const identity = event.number ?? crypto.randomUUID();
-  return match(event).map(({ pattern, index, entry }) => ({
+  const matches = match(event);
+  if (matches.length === 0) return [];
+  const id = `${identity}`;
+  const span = startSpan(...spanOf("process", event, { system: "zeromq", id, cause: event.trace }));
+  const { trace } = span;
+  span.end();
+  return matches.map(({ pattern, index, entry }) => ({
     _id: `${name} ${identity} ${pattern} ${index}`,
     event: text,
     namespace,
     event_type,
+    ...trace.traceparent && { trace },
     entry,
   }));
 }

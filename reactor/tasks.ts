@@ -8,25 +8,30 @@
  * @module
  */
 import type { Filter } from "mongodb";
-import { numberFlag, runTool, switchFlag, textFlag, type Tool, UsageError } from "@event-sink/lib";
+import {
+  choiceFlag,
+  numberFlag,
+  runTool,
+  switchFlag,
+  textFlag,
+  type Tool,
+  UsageError,
+} from "@event-sink/lib";
 import { databaseFlags, openDatabase } from "./database.ts";
 import type { Collections } from "./queue/collections.ts";
 import { inJson, inLine } from "./printable.ts";
 import type { Task } from "./queue/task.ts";
 import { wakeUp } from "./queue/wake_ups.ts";
 
-const statuses = ["pending", "running", "done", "failed"];
+const statuses = ["pending", "running", "done", "failed"] as const;
 
 const taskFlags = {
   ...databaseFlags,
   id: chosen("only this task", "ID"),
-  status: {
-    ...chosen(`only tasks of this status: ${statuses.join(", ")}`, "STATUS"),
-    parse(text: string) {
-      if (statuses.includes(text)) return text;
-      throw new TypeError(`expected ${statuses.join(", ")}, not '${text}'`);
-    },
-  },
+  status: choiceFlag(`only tasks of this status: ${statuses.join(", ")}`, statuses, {
+    value: "STATUS",
+    default: "",
+  }),
   handler: chosen("only tasks of this handler", "HANDLER"),
   eventType: chosen("only tasks of this event type, or namespace:type", "TYPE"),
   limit: numberFlag("tasks to print at most", { default: 20, min: 1, whole: true }),

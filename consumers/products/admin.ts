@@ -67,7 +67,8 @@ A page at /, the HTTP interface in /openapi.json, the events in /asyncapi.json`,
         requested.dispatchEvent(new Event("requested"));
         return;
       }
-      const product = await patiently(() => store.like(event.product, event.user));
+      const { headers } = message.properties;
+      const product = await patiently(() => store.like(event.product, event.user, headers));
       if (product === null) throw new BadMessage(`there was never a product ${event.product}`);
       if (product) live.tell("message", { type: "product_liked", id: product.id });
     });

@@ -37,7 +37,7 @@ Deno.test("each OpenAPI description has exactly the routes that there are", () =
   using test = apps();
   for (const [app, description] of test.apps) {
     const served = app.routes
-      .filter(({ method, path }) => method !== "ALL" && /^\/(api|health)/.test(path))
+      .filter(({ method, path }) => method !== "ALL" && /^\/(api|health|ready|metrics)/.test(path))
       .map(({ method, path }) =>
         `${method} ${path}`.replace(/:by\{(\w+)=.*\}/, "$1={$1}")
           .replace(/:(\w+)\{.*\}/, "{$1}")

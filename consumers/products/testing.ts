@@ -31,12 +31,19 @@ export async function setup({ queue = unique("products") } = {}) {
   const url = (service: Service) => `http://127.0.0.1:${ports[service]}`;
   const owned = stack.move();
 
-  async function request(service: Service, method: string, path: string, body?: unknown) {
+  async function request(
+    service: Service,
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ) {
     const answer = await fetch(url(service) + path, {
       method,
+      headers,
       ...body === undefined ? {} : {
         body: typeof body === "string" ? body : JSON.stringify(body),
-        headers: { "content-type": "application/json" },
+        headers: { "content-type": "application/json", ...headers },
       },
     });
     const text = await answer.text();
@@ -58,13 +65,19 @@ export async function setup({ queue = unique("products") } = {}) {
     url,
     request,
     rows,
-    /** Starts a service; it has the same port when it is started again. */
-    async start(service: Service, ...args: string[]): Promise<Running> {
+    /** Starts a service, with flags and variables; it has the same port when it is started again. */
+    async start(
+      service: Service,
+      ...options: (string | Record<string, string>)[]
+    ): Promise<Running> {
+      const [env = {}] = options.filter((each) => typeof each === "object");
+      const args = options.filter((each) => typeof each === "string");
       const fixed = ["--database", `${directory}/${service}.db`, "--queue", queue];
       const port = ["--port", `${ports[service]}`];
       const process = owned.use(
         startTool("consumers/products", service, [...fixed, ...port, ...args], {
           AMQP_URL: cable.url,
+          ...env,
         }),
       );
       const [, found] = await process.seen(/http:\/\/127\.0\.0\.1:(\d+)/);

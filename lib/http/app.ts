@@ -83,7 +83,7 @@ export function createApp(
 async function traced(context: Context, next: Next): Promise<void> {
   const { method, path } = context.req;
   if (method === "GET" || method === "HEAD") return await next();
-  const route = matchedRoutes(context).at(-1)?.path;
+  const route = matchedRoutes(context).at(-1)?.path.replace(/\{[^}]*\}/g, ""); // without its patterns
   const known = route !== undefined && !/^\/?\*$/.test(route);
   const attributes = {
     "http.request.method": method,

@@ -3,12 +3,10 @@
  * @module
  */
 import { type Log, printable } from "@event-sink/lib";
-import { SpanKind } from "@opentelemetry/api";
 import type { Context, Hono } from "hono";
 import { HTTPException } from "hono/http-exception";
 import { createEvent, type PipelineObject } from "../event.ts";
 import { createApp, type HttpConfiguration, readJson } from "@event-sink/lib/http";
-import { type Traced, traced, traceparent } from "../trace.ts";
 import type { ObjectStore } from "./object_store.ts";
 
 const MIB = 2 ** 20;
@@ -49,14 +47,8 @@ export function objectApi({ store, brokerTrouble, http, log }: ObjectApi): Hono 
         message: `${count} times this content is ${total} bytes; the most is ${TOTAL_LIMIT}`,
       });
     }
-    const caller = { traceparent: context.req.header("traceparent") };
     const objects = Array.from({ length: count ?? 1 }, () => createObject(content));
-    const texts = await traced(
-      "create objects",
-      caller,
-      () => store.add(withEvents(objects, caller)),
-      SpanKind.SERVER,
-    );
+    const texts = await store.add(withEvents(objects, context.req.header()));
     return json(context, count === undefined ? texts[0]! : `[${texts.join(",")}]`, 201);
   });
 
@@ -110,16 +102,11 @@ function numberIn(context: Context, name: string, max: number): number | undefin
   throw new HTTPException(400, { message });
 }
 
-function withEvents(objects: PipelineObject[], caller: Traced) {
-  return objects.map((object) => ({
-    object,
-    event: createEvent("OBJECT_CREATED", {
-      id: object.id,
-      source: "/datagen",
-      data: object,
-      traceparent: traceparent(caller),
-    }),
-  }));
+function withEvents(objects: PipelineObject[], headers: Record<string, string>) {
+  return objects.map((object) => {
+    const told = { id: object.id, source: "/datagen", data: object };
+    return { object, event: createEvent("OBJECT_CREATED", told, headers) };
+  });
 }
 
 /** Makes an object with the content given; `undefined` stands for made-up measurements. */

@@ -4,7 +4,6 @@
  */
 import { createEvent, type EventOf, messageOf } from "../event.ts";
 import type { PersistentPublisher } from "../persistent_publisher.ts";
-import { traceparent } from "../trace.ts";
 
 /** The attempt at a task that is told of. */
 export interface Attempt {
@@ -37,11 +36,8 @@ export function reporter(
 ): Report {
   return (type, id, spent, reason) => {
     const about = { task: event.data, processor, attempt, spent };
-    return publisher.publish(messageOf(createEvent(type, {
-      id,
-      source: `/${processor}`,
-      data: { ...about, ...reason !== undefined && { reason } },
-      traceparent: traceparent(event),
-    })));
+    const data = { ...about, ...reason !== undefined && { reason } };
+    const told = createEvent(type, { id, source: `/${processor}`, data }, event);
+    return publisher.publish(messageOf(told));
   };
 }

@@ -65,8 +65,9 @@ export async function setup() {
       return process;
     },
     /** Posts to datagen and returns the objects that it made. */
-    async post(query = "", body?: BodyInit): Promise<PipelineObject[]> {
-      const answer = await fetch(`${url("datagen")}/api/objects${query}`, { method: "POST", body });
+    async post(query = "", body?: BodyInit, headers?: HeadersInit): Promise<PipelineObject[]> {
+      const request = { method: "POST", body, headers };
+      const answer = await fetch(`${url("datagen")}/api/objects${query}`, request);
       assert.equal(answer.status, 201);
       return [await answer.json()].flat();
     },

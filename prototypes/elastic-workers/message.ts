@@ -2,7 +2,14 @@
  * The messages: what is checked of what comes from outside, and what is sent.
  * @module
  */
-import { BadMessage, type Message, type Outgoing, printable, textOf } from "@event-sink/lib";
+import {
+  BadMessage,
+  type Message,
+  type Outgoing,
+  printable,
+  textOf,
+  traceOf,
+} from "@event-sink/lib";
 import * as v from "valibot";
 import { isAppId } from "./topology.ts";
 
@@ -77,12 +84,19 @@ export function publishedAt({ properties: { headers, timestamp } }: Message): nu
 /**
  * The message that reports an upload. Its id is the request's: an upload that was reported and not acknowledged, as its worker was killed in
  * between, is done and reported again, and counts once.
+ *
+ * @param request whose trace it belongs to when nothing is traced
  */
-export function reportMessage(report: Report, messageId: string, queue: string): Outgoing {
+export function reportMessage(
+  report: Report,
+  messageId: string,
+  { queue, request }: { queue: string; request: Message },
+): Outgoing {
+  const headers = traceOf(request.properties.headers);
   return {
     routingKey: queue,
     body: JSON.stringify(report),
-    properties: { messageId, contentType: "application/json" },
+    properties: { messageId, contentType: "application/json", headers },
   };
 }
 

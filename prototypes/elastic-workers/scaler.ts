@@ -7,6 +7,7 @@
  */
 import {
   brokerFlags,
+  choiceFlag,
   connectBroker,
   consume,
   deadLetterQueue,
@@ -26,11 +27,11 @@ import { processDriver } from "./scaler/process.ts";
 import { reportQueueFlag, scaleQueueFlag, uploadQueueFlag } from "./topology.ts";
 
 const driverFlags = {
-  driver: textFlag("what a worker is: process, docker or kubernetes", {
-    value: "NAME",
-    default: "process",
-    parse: parseDriver,
-  }),
+  driver: choiceFlag(
+    "what a worker is: process, docker or kubernetes",
+    ["process", "docker", "kubernetes"],
+    { value: "NAME", default: "process" },
+  ),
   stateDirectory: textFlag("process: directory of the workers' state files", {
     value: "DIR",
     default: ".data/elastic-workers",
@@ -115,9 +116,4 @@ function createDriver(
     return kubernetesDriver({ ...flags, host });
   }
   return processDriver({ ...flags, directory: flags.stateDirectory, arguments: args, log });
-}
-
-function parseDriver(text: string): string {
-  if (["process", "docker", "kubernetes"].includes(text)) return text;
-  throw new TypeError(`expected process, docker or kubernetes, not '${text}'`);
 }

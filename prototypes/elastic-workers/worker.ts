@@ -11,6 +11,7 @@ import {
   consume,
   createPublisher,
   deadLetterQueue,
+  inSpan,
   numberFlag,
   type Outgoing,
   printable,
@@ -120,7 +121,7 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
       .catch((error) => log.debug(`${error}`)); // the monitor counts without it, less exactly
     try {
       await print(` [x] Uploading '${printable(request.uri, 200)}'`);
-      await upload(request);
+      await inSpan("upload", {}, () => upload(request));
       const published = publishedAt(message) ?? taken;
       if (published > taken + 1000) {
         log.warn(
@@ -134,7 +135,8 @@ SIGTERM: takes no more uploads, finishes the one in hand, exits`,
         queue_time: seconds(Math.min(published, taken), taken),
         upload_time: seconds(taken, Date.now()),
       };
-      await report(reportMessage({ ...times, ...me }, id, flags.reportQueuename));
+      const to = { queue: flags.reportQueuename, request: message };
+      await report(reportMessage({ ...times, ...me }, id, to));
       await print(
         ` [x] Done in ${times.upload_time} s, ${times.response_time} s after the request`,
       );

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { pause } from "@event-sink/lib";
 import { eventually } from "../../lib/testing.ts";
+import { receiveSpans } from "../../lib/trace_testing.ts";
 import { setup } from "./testing/setup.ts";
 import { parseUploadTimes } from "./worker/simulation.ts";
 import { readStateFile } from "./worker/state_file.ts";
@@ -152,4 +153,38 @@ Deno.test("--upload-time is read for all types and for each", () => {
   for (const wrong of ["", "5-1", "-1", "a", "pdf=", "1-9999", "1e3"]) {
     assert.throws(() => parseUploadTimes(wrong), RangeError);
   }
+});
+
+Deno.test("from a request to its report, as the monitor takes it, is one trace", async () => {
+  await using receiver = receiveSpans();
+  await using test = await setup("trace");
+  const { upload, report, started } = test.queues;
+  const monitor = test.start("monitor", "--port", "0", receiver.env("monitor"));
+  await monitor.seen(/Waiting for reports/);
+  await test.worker("--upload-time", "0", receiver.env("worker"));
+  const file = `${test.directory}/requests.json`;
+  await Deno.writeTextFile(file, JSON.stringify([request]));
+  const args = ["--input-data", file, "--interval", "0"];
+  const publisher = await test.start("publisher", ...args, receiver.env("publisher")).ended();
+  assert.equal(publisher.code, 0, publisher.stderr);
+  await eventually(() => {
+    const { traceId } = receiver.named(`publish ${upload}`);
+    const lines = receiver.outline(traceId);
+    assert.deepEqual(lines.filter((line) => !line.endsWith(started)), [
+      `publisher: publish ${upload}`,
+      `  worker: process ${upload}`,
+      "    worker: upload",
+      `    worker: publish ${report}`,
+      `      monitor: process ${report}`,
+    ]);
+  });
+});
+
+Deno.test("without tracing a request's trace is handed on to its report", async () => {
+  await using test = await setup("handed");
+  await test.worker("--upload-time", "0");
+  const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  test.send(test.queues.upload, request, { headers: { traceparent } });
+  const { properties } = await test.probe.take(test.queues.report);
+  assert.equal(properties.headers!.traceparent, traceparent);
 });

@@ -7,11 +7,11 @@
  */
 import {
   brokerFlags,
+  choiceFlag,
   connectBroker,
   consume,
   printable,
   runTool,
-  textFlag,
   UsageError,
 } from "@event-sink/lib";
 
@@ -24,13 +24,12 @@ await runTool(import.meta, {
   arguments: "<headers...>",
   flags: {
     ...brokerFlags,
-    match: textFlag("whether a message must have all of the headers, or any of them", {
+    match: choiceFlag("whether a message must have all of the headers, or any of them", [
+      "all",
+      "any",
+    ], {
       value: "all|any",
       default: "all",
-      parse(text) {
-        if (text === "all" || text === "any") return text;
-        throw new TypeError(`expected all or any, not '${text}'`);
-      },
     }),
   },
 }, async ({ flags, words, signal, log, print }) => {

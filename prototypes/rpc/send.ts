@@ -60,6 +60,6 @@ await runTool(import.meta, {
   }
   const text = shown(answer.content, 10_000);
   if (answer.properties.type === "error") throw new Error(`The server refuses: ${text}`);
-  const where = { queue: "amq.rabbitmq.reply-to", attempt: 1 };
+  const where = { queue: "amq.rabbitmq.reply-to", attempt: 1, broker: broker.name };
   await tracedProcess(answer, where, () => print(` [.] Got ${text}`));
 });

@@ -2,6 +2,7 @@
  * What every driver gets and gives back.
  * @module
  */
+import type { Traced } from "@event-sink/lib";
 import type { Entry } from "./entry.ts";
 
 /** Bytes of output, or characters of a returned value, that are kept. */
@@ -12,6 +13,8 @@ export interface Execution {
   entry: Entry;
   /** The event as JSON. */
   event: string;
+  /** The trace that what the handler does belongs to. */
+  trace?: Traced;
 }
 
 /** What came of an execution. */

@@ -44,7 +44,7 @@ result.flush()
  * @throws the signal's reason when that aborts
  */
 export async function runPython(
-  { entry, event }: Execution,
+  { entry, event, trace }: Execution,
   { directory, signal }: { directory: string; signal: AbortSignal },
 ): Promise<Outcome> {
   const { file, name } = await handlerFile(directory, entry.handler, [".py"]);
@@ -52,7 +52,7 @@ export async function runPython(
   const { code, stdout, stderr } = await runProcess(
     ["python3", "-c", program, file, name, cwd, String(OUTPUT_LIMIT)],
     // The program has cut the text to so many characters, which as bytes of UTF-8, escaped, may be more.
-    { cwd, env: entry.env, input: event, signal, limit: 8 * OUTPUT_LIMIT },
+    { cwd, env: entry.env, trace, input: event, signal, limit: 8 * OUTPUT_LIMIT },
   );
   const log = stderr.slice(0, OUTPUT_LIMIT);
   if (code === 0) {

@@ -16,7 +16,7 @@ const ARGUMENT_LIMIT = 131_071;
  * @throws the signal's reason when that aborts
  */
 export async function runShell(
-  { entry, event }: Execution,
+  { entry, event, trace }: Execution,
   { directory, signal }: { directory: string; signal: AbortSignal },
 ): Promise<Outcome> {
   const size = new TextEncoder().encode(event).length;
@@ -29,6 +29,7 @@ export async function runShell(
   const { code, stdout, stderr } = await runProcess([...words, event], {
     cwd: directory,
     env: entry.env,
+    trace,
     signal,
   });
   const outcome = { code, data: stdout, log: stderr };

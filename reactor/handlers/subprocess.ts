@@ -2,6 +2,7 @@
  * A handler as a process with a process group of its own: when it has ended or its time is over, the whole group is killed.
  * @module
  */
+import type { Traced } from "@event-sink/lib";
 import { BadHandler, OUTPUT_LIMIT } from "./execution.ts";
 
 /** What a process has done. */
@@ -18,6 +19,11 @@ export interface ProcessOptions {
   cwd: string;
   /** Environment variables that it sees besides PATH, HOME and LANG; none by default. */
   env?: string[];
+  /**
+   * The trace that it belongs to, which it sees as TRACEPARENT and TRACESTATE
+   * (https://opentelemetry.io/docs/specs/otel/context/env-carriers/).
+   */
+  trace?: Traced;
   /** What it reads from standard input; nothing without. */
   input?: string;
   /** Kills it and its group. */
@@ -37,11 +43,16 @@ const PIPES_LIMIT = 1000;
  */
 export async function runProcess(
   command: string[],
-  { cwd, env = [], input, signal, limit = OUTPUT_LIMIT }: ProcessOptions,
+  { cwd, env = [], trace, input, signal, limit = OUTPUT_LIMIT }: ProcessOptions,
 ): Promise<ProcessResult> {
   const wrapped = await hasWrapper();
   signal.throwIfAborted();
-  const child = spawn(command, { cwd, env, wrapped, withInput: input !== undefined });
+  const child = spawn(command, {
+    cwd,
+    env: environment(env, trace),
+    wrapped,
+    withInput: input !== undefined,
+  });
   const killAll = () => {
     kill(child.pid); // it may not have a group yet
     kill(-child.pid);
@@ -79,18 +90,25 @@ let wrapperWorks: Promise<boolean> | undefined;
 
 /** Whether this machine has `setpriv` and `setsid`, both of util-linux. */
 function hasWrapper(): Promise<boolean> {
-  return wrapperWorks ??= new Deno.Command("setpriv", {
-    args: [...WRAPPER, "true"],
-    stdout: "null",
-    stderr: "null",
-  }).output().then(({ success }) => success, () => false);
+  return wrapperWorks ??= succeeds("setpriv", [...WRAPPER, "true"]);
+}
+
+/** A command that is not there throws at once, rather than from the promise. */
+async function succeeds(command: string, args: string[]): Promise<boolean> {
+  try {
+    const { success } = await new Deno.Command(command, { args, stdout: "null", stderr: "null" })
+      .output();
+    return success;
+  } catch {
+    return false;
+  }
 }
 
 function spawn(
   [command = "", ...args]: string[],
   { cwd, env, wrapped, withInput }: {
     cwd: string;
-    env: string[];
+    env: Record<string, string>;
     wrapped: boolean;
     withInput: boolean;
   },
@@ -100,7 +118,7 @@ function spawn(
       args: wrapped ? [...WRAPPER, command, ...args] : args,
       cwd,
       clearEnv: true,
-      env: environment(env),
+      env,
       detached: !wrapped,
       stdin: withInput ? "piped" : "null",
       stdout: "piped",
@@ -112,13 +130,11 @@ function spawn(
 }
 
 /** Not the worker's whole environment, which may hold the password of MongoDB. */
-function environment(names: string[]): Record<string, string> {
-  return Object.fromEntries(
-    ["PATH", "HOME", "LANG", ...names].flatMap((name) => {
-      const value = Deno.env.get(name);
-      return value === undefined ? [] : [[name, value]];
-    }),
-  );
+function environment(names: string[], trace: Traced = {}): Record<string, string> {
+  const inherited = ["PATH", "HOME", "LANG", ...names].map((name) => [name, Deno.env.get(name)]);
+  const { traceparent, tracestate } = trace;
+  const all = [...inherited, ["TRACEPARENT", traceparent], ["TRACESTATE", tracestate]];
+  return Object.fromEntries(all.filter(([, value]) => value !== undefined));
 }
 
 /** Kills a process, or the group of a negative id. */

@@ -2,6 +2,7 @@
  * A task: one handler to run for one event, as it stands in MongoDB.
  * @module
  */
+import type { Traced } from "@event-sink/lib";
 import type { Entry } from "../handlers/entry.ts";
 import type { Outcome } from "../handlers/execution.ts";
 
@@ -15,6 +16,8 @@ export interface Task {
   size: number;
   namespace: string;
   event_type: string;
+  /** The trace that it belongs to. */
+  trace?: Traced;
   entry: Entry;
   /** The name of the handler's lock, when the handler is exclusive. */
   lock?: string;
@@ -37,7 +40,10 @@ export interface Task {
 }
 
 /** What a task is made from. */
-export type NewTask = Pick<Task, "_id" | "event" | "namespace" | "event_type" | "entry">;
+export type NewTask = Pick<
+  Task,
+  "_id" | "event" | "namespace" | "event_type" | "trace" | "entry"
+>;
 
 /** A task that this worker has claimed. */
 export type ClaimedTask = Task & { token: string; started: Date };

@@ -2,7 +2,14 @@
  * The router's inputs of AMQP: queues of other systems.
  * @module
  */
-import { BadMessage, type Broker, type Channel, consume } from "@event-sink/lib";
+import {
+  BadMessage,
+  type Broker,
+  type Channel,
+  consume,
+  currentTrace,
+  tracing,
+} from "@event-sink/lib";
 import type { AmqpFeed } from "../config.ts";
 import { parseHead } from "../event.ts";
 import type { Stream } from "./stream.ts";
@@ -25,14 +32,15 @@ export async function feedFromQueue(
     declare: (channel) => declare(broker, channel, feed),
     prefetch: 2000,
     signal,
-  }, async ({ body }) => {
+  }, async ({ body, properties }) => {
+    const trace = currentTrace(properties.headers);
     let head: string;
     try {
-      head = parseHead(body, feed);
+      head = parseHead(body, feed, () => trace);
     } catch (error) {
       throw new BadMessage((error as Error).message);
     }
-    await stream.accept(head);
+    await stream.accept(head, tracing ? trace : undefined);
   });
 }
 

@@ -3,21 +3,22 @@
  * @module
  */
 import { setImmediate } from "node:timers";
-import { counter } from "@event-sink/lib";
+import { counter, inSpan, type Traced } from "@event-sink/lib";
 import { eventText } from "../event.ts";
 import type { Journal } from "../journal/journal.ts";
+import { writeSpan } from "../trace.ts";
 import type { Output } from "./output.ts";
 
 /** Where accepted events go. */
 export interface Stream {
-  /** Takes an event, given as the head of its text (see `event.ts`), for which nobody waits. */
-  push(head: string): void;
+  /** Takes an event, given as the head of its text (see `event.ts`), for which nobody waits; `trace` is its span, while it is traced. */
+  push(head: string, trace?: Traced): void;
   /**
    * Takes an event, and resolves with its text when it is journaled and published.
    *
    * @throws when the journal cannot take it
    */
-  accept(head: string): Promise<string>;
+  accept(head: string, trace?: Traced): Promise<string>;
   /** A promise that resolves when there is room for more events; undefined when there is room now. Inputs wait for it, so that memory stays bounded. */
   room(): Promise<void> | undefined;
   /** How many events are taken and not published yet: by `push` and by `accept`. */
@@ -38,6 +39,7 @@ interface Waiter {
 
 interface Taken {
   head: string;
+  trace: Traced | undefined;
   waiter: Waiter | undefined;
 }
 
@@ -68,7 +70,11 @@ export function startStream(
     scheduled = false;
     const batch = waiting;
     waiting = [];
-    const numbers = journal?.append(batch.map(({ head }) => head));
+    const causes = batch.flatMap(({ trace }) => trace ?? []);
+    const append = () => journal?.append(batch.map(({ head }) => head));
+    const numbers = journal && causes.length > 0
+      ? inSpan(...writeSpan("insert", "journal", causes), append)
+      : append();
     numbers?.catch(() => {}); // publishAll() handles it when it is this batch's turn
     // Not awaited: the next batch may go to the journal while this one is published.
     published = published.then(() => publishAll(batch, numbers));
@@ -102,18 +108,19 @@ export function startStream(
     : async (text: string) => void await Promise.all(outputs.map((each) => each.publish(text)));
 
   const hasRoom = () => count < MAX_EVENTS && length < MAX_LENGTH;
-  function take(head: string, waiter?: Waiter) {
+  function take(head: string, trace?: Traced, waiter?: Waiter) {
     count++;
     length += head.length;
     if (waiter) awaited++;
-    waiting.push({ head, waiter });
+    waiting.push({ head, trace, waiter });
     if (!scheduled) setImmediate(takeAll);
     scheduled = true;
   }
 
   return {
-    push: (head) => take(head),
-    accept: (head) => new Promise((resolve, reject) => take(head, { resolve, reject })),
+    push: take,
+    accept: (head, trace) =>
+      new Promise((resolve, reject) => take(head, trace, { resolve, reject })),
     room: () =>
       hasRoom() ? undefined : (async () => {
         while (!hasRoom()) await room.promise;

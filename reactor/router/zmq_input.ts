@@ -3,11 +3,12 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Log } from "@event-sink/lib";
+import { type Log, type OpenSpan, startSpan, tracing } from "@event-sink/lib";
 import { Pull, Router, Subscriber } from "zeromq";
 import type { ZmqFeed } from "../config.ts";
 import type { Curve } from "../zmq/curve.ts";
 import { parseHead } from "../event.ts";
+import { spanOf } from "../trace.ts";
 import { arrived, bind, drain, receiveAll, receiverOptions } from "../zmq/sockets.ts";
 import type { Stream } from "./stream.ts";
 
@@ -80,7 +81,9 @@ function takeAll(
 ): ZmqInput {
   const done = receiveAll(socket, (frames) => {
     try {
-      stream.push(parseHead(single(frames), feed));
+      const { head, span } = open(single(frames), feed);
+      stream.push(head, span?.trace);
+      span?.end();
     } catch (error) {
       log.warn(`Refused from ${endpoint}: ${(error as Error).message}`);
     }
@@ -118,11 +121,14 @@ async function openRequests(
       return undefined;
     }
     try {
-      const head = parseHead(single(frames.slice(delimiter + 1)), feed);
-      stream.accept(head).then(
-        (text) => answers.send(envelope, text),
-        (error) => refuse(envelope, error),
-      );
+      const { head, span } = open(single(frames.slice(delimiter + 1)), feed);
+      stream.accept(head, span?.trace).then((text) => {
+        span?.end();
+        answers.send(envelope, text);
+      }, (error) => {
+        span?.end(error);
+        refuse(envelope, error);
+      });
     } catch (error) {
       refuse(envelope, error);
     }
@@ -163,6 +169,17 @@ function createAnswers(socket: Router, log: Log) {
     /** Resolves when all that was to be sent is with ZeroMQ. */
     sent: () => sending,
   };
+}
+
+/** The head of an event, and the span in which the router takes it, which is the first one of an event without a trace. */
+function open(frame: Uint8Array, feed: ZmqFeed): { head: string; span?: OpenSpan } {
+  if (!tracing) return { head: parseHead(frame, feed) };
+  let span: OpenSpan | undefined;
+  const head = parseHead(frame, feed, (event) => {
+    span = startSpan(...spanOf("process", event, { system: "zeromq", cause: event }));
+    return span.trace;
+  });
+  return { head, span };
 }
 
 function single(frames: Uint8Array[]): Uint8Array {

@@ -2,9 +2,11 @@
  * Begins the handlers of the tasks that are ready, as many at a time as the worker may.
  * @module
  */
+import { type OpenSpan, startSpan, tracing } from "@event-sink/lib";
 import type { Outcome } from "../handlers/execution.ts";
 import type { Drivers } from "../handlers/drivers.ts";
 import type { ClaimedTask } from "../queue/task.ts";
+import { spanOf } from "../trace.ts";
 import type { HeldTask, HeldTasks } from "./held_tasks.ts";
 import type { Pace } from "./pace.ts";
 
@@ -55,10 +57,16 @@ export function createExecutor(options: ExecutorOptions): Executor {
       each.task.started = started;
     }
     const open = new Set(batch);
-    await drivers.execute(batch.map(({ task }) => task), {
+    let span = attempt(batch[0]!);
+    // Commands come alone, so that this is the trace of theirs.
+    const trace = span?.trace ?? batch[0]!.task.trace;
+    await drivers.execute(batch.map(({ task: { entry, event } }) => ({ entry, event, trace })), {
       signal: stop.signal,
       ended(index, outcome) {
         open.delete(batch[index]!);
+        span?.end(outcome.status === "failed" ? new Error(outcome.error) : undefined);
+        const next = batch[index + 1];
+        span = next && open.has(next) ? attempt(next) : undefined;
         ended(batch[index]!.task, outcome);
       },
       left(from) {
@@ -68,8 +76,17 @@ export function createExecutor(options: ExecutorOptions): Executor {
       },
     });
     executing--;
+    if (open.size > 0) span?.end(new Error("its handler was killed"));
     putBack([...open]); // their handler was killed, as the lease of one of them was lost
     options.room();
+  }
+
+  function attempt({ task }: HeldTask): OpenSpan | undefined {
+    if (!tracing) return undefined;
+    const { _id: id, trace: cause, attempts, entry: { driver, handler } } = task;
+    const [name, options] = spanOf("process", task, { system: "mongodb", id, cause });
+    const ours = { "event_sink.attempt": attempts, "event_sink.handler": `${driver} ${handler}` };
+    return startSpan(name, { ...options, attributes: { ...options.attributes, ...ours } });
   }
 
   function putBack(tasks: HeldTask[]) {

@@ -2,12 +2,13 @@
  * What a worker writes back to the queue: the attempts that have ended, and the tasks that it returns unexecuted.
  * @module
  */
-import { backoff, pause } from "@event-sink/lib";
+import { backoff, inSpan, pause } from "@event-sink/lib";
 import type { Outcome } from "../handlers/execution.ts";
 import { finish } from "../queue/finish.ts";
 import { giveBack } from "../queue/lease.ts";
 import type { ClaimedTask, EndedAttempt } from "../queue/task.ts";
 import type { WorkerQueue } from "../queue/worker_queue.ts";
+import { writeSpan } from "../trace.ts";
 import type { HeldTask, HeldTasks } from "./held_tasks.ts";
 import type { Outage } from "./outage.ts";
 
@@ -50,11 +51,17 @@ export function createWriteBack(
     for (let failures = 0; ended.length > 0;) {
       const batch = ended.slice(0, WRITTEN_AT_ONCE);
       try {
-        const lost = await finish(queue, batch);
+        const causes = batch.flatMap(({ task }) => task.trace ?? []);
+        const write = () => finish(queue, batch);
+        const lost = await (causes.length > 0
+          ? inSpan(...writeSpan("insert", queue.results.collectionName, causes), write)
+          : write());
         outage.succeeded();
         failures = 0;
         ended.splice(0, batch.length);
-        batch.forEach(({ task }) => held.drop(task));
+        batch.forEach(({ task }) =>
+          held.drop(task)
+        );
         written(batch.filter(({ task }) => !lost.includes(task)));
       } catch (error) {
         outage.failed(error);

@@ -23,7 +23,8 @@ export function adminApi(store: AdminStore, live: Live, http: HttpConfiguration,
   const app = createApp(http, log, "detail");
 
   async function create(context: Context) {
-    const product = await store.create(validateProduct(await bodyOf(context)));
+    const fields = validateProduct(await bodyOf(context));
+    const product = await store.create(fields, context.req.header());
     live.tell("message", { type: "product_created", id: product.id });
     return context.json(product, 201, { Location: `/api/products/${product.id}/` });
   }
@@ -54,13 +55,16 @@ export function adminApi(store: AdminStore, live: Live, http: HttpConfiguration,
     const id = context.req.param("id");
     await found(id, store.get); // 404 goes before 400
     const fields = validateProduct(await bodyOf(context));
-    const product = await found(id, (number) => store.update(number, fields));
+    const product = await found(
+      id,
+      (number) => store.update(number, fields, context.req.header()),
+    );
     live.tell("message", { type: "product_updated", id: product.id });
     return context.json(product);
   });
   app.delete("/api/products/:id{[0-9]+}", async (context) => {
     const id = context.req.param("id");
-    await found(id, store.remove);
+    await found(id, (number) => store.remove(number, context.req.header()));
     live.tell("message", { type: "product_deleted", id: Number(id) });
     return context.body(null, 204);
   });

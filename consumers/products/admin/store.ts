@@ -8,7 +8,7 @@ import { groupCommits, openDatabase, type Outbox, outboxOf } from "@event-sink/l
 import { columns, type Page, pageOf, type Product, productOf, type Row } from "../product.ts";
 import type { ProductFields } from "../validation.ts";
 
-/** The store. Dispose it to close it. */
+/** The store. Dispose it to close it. The `cause` of a change is what it belongs to the trace of, such as the request's headers. */
 export interface AdminStore extends Disposable {
   /** The events that the broker has not confirmed yet. */
   readonly outbox: Outbox;
@@ -19,13 +19,13 @@ export interface AdminStore extends Disposable {
   byTitle(title: string): Product | undefined;
   /** Any product. */
   random(): Product | undefined;
-  create(fields: ProductFields): Promise<Product>;
+  create(fields: ProductFields, cause: object): Promise<Product>;
   /** Changes the fields that are given; undefined when there is no such product. */
-  update(id: number, fields: ProductFields): Promise<Product | undefined>;
+  update(id: number, fields: ProductFields, cause: object): Promise<Product | undefined>;
   /** Whether there was such a product. */
-  remove(id: number): Promise<boolean>;
+  remove(id: number, cause: object): Promise<boolean>;
   /** Counts that a user likes a product, once; undefined when it was counted before or the product is deleted, null when there was never one. */
-  like(id: number, user: number): Promise<Product | undefined | null>;
+  like(id: number, user: number, cause: object | undefined): Promise<Product | undefined | null>;
   /** Makes {@linkcode AdminStore.tellSome} begin at the first product. */
   tellEverything(): Promise<void>;
   /** Adds the events of the next products, 500 at most, deleted ones too; false when there are none to tell. */
@@ -85,7 +85,7 @@ export function openAdminStore(file: string): AdminStore {
     const row = byId.get(id);
     return row && productOf(row as unknown as Row);
   }
-  function tell(type: string, row: unknown): Product {
+  function tell(type: string, row: unknown, cause?: object): Product {
     const { id, version, deleted } = row as Row;
     const product = productOf(row as Row);
     const event: StoredEvent = {
@@ -94,7 +94,7 @@ export function openAdminStore(file: string): AdminStore {
       version,
       body: deleted ? { id } : product,
     };
-    outbox.add(JSON.stringify(event));
+    outbox.add(JSON.stringify(event), cause);
     return product;
   }
 
@@ -111,31 +111,31 @@ export function openAdminStore(file: string): AdminStore {
       const row = random.get(from) ?? random.get(0);
       return row && productOf(row as unknown as Row);
     },
-    create: ({ title, description = null, price, image = null }) =>
+    create: ({ title, description = null, price, image = null }, cause) =>
       write(() => {
         const now = new Date().toISOString().replace("Z", "000Z");
-        return tell("product_created", insert.get(title, description, price, image, now));
+        return tell("product_created", insert.get(title, description, price, image, now), cause);
       }),
-    update: (id, fields) =>
+    update: (id, fields, cause) =>
       write(() => {
         const before = get(id);
         if (!before) return undefined;
         const { title, description, price, image } = { ...before, ...fields };
-        return tell("product_updated", update.get(title, description, price, image, id));
+        return tell("product_updated", update.get(title, description, price, image, id), cause);
       }),
-    remove: (id) =>
+    remove: (id, cause) =>
       write(() => {
         const row = bury.get(id);
         if (!row) return false;
         forgetLikes.run(id);
-        tell("product_deleted", row);
+        tell("product_deleted", row, cause);
         return true;
       }),
-    like: (id, user) =>
+    like: (id, user, cause) =>
       write(() => {
         if (!known.get(id)) return null;
         if (!get(id) || addLike.run(id, user).changes === 0) return undefined;
-        return tell("product_updated", countLike.get(id));
+        return tell("product_updated", countLike.get(id), cause);
       }),
     tellEverything: () => write(() => void begin.run()),
     tellSome: () =>

@@ -32,7 +32,7 @@ export function serviceApi(
   app.post("/api/products/:id{[0-9]+}/like", async (context) => {
     const { id } = await found(context.req.param("id"), store.get);
     const user_id = userIn(await bodyOf(context));
-    if (!await store.like(id, user_id)) {
+    if (!await store.like(id, user_id, context.req.header())) {
       throw new ValidationError({ user_id: ["This user likes this product already."] });
     }
     return context.json({ id, user_id }, 201);

@@ -15,8 +15,12 @@ export interface ServiceStore extends Disposable {
   get(id: number): Product | undefined;
   /** Brings the copy up to date; false when it knows this version or a later one. */
   apply(event: ProductEvent): Promise<boolean>;
-  /** Stores that a user likes a product, and tells it; false when the user did before. */
-  like(id: number, user: number): Promise<boolean>;
+  /**
+   * Stores that a user likes a product, and tells it; false when the user did before.
+   *
+   * @param cause what it belongs to the trace of, such as the request's headers
+   */
+  like(id: number, user: number, cause: object): Promise<boolean>;
   /** Empties the copy, and asks for everything. */
   rebuild(): Promise<void>;
 }
@@ -47,8 +51,8 @@ export function openServiceStore(file: string): ServiceStore {
   );
   const addLike = database.prepare("INSERT OR IGNORE INTO product_users VALUES (?, ?)");
 
-  function tell(event: StoredEvent) {
-    outbox.add(JSON.stringify(event));
+  function tell(event: StoredEvent, cause?: object) {
+    outbox.add(JSON.stringify(event), cause);
   }
   return {
     outbox,
@@ -74,11 +78,11 @@ export function openServiceStore(file: string): ServiceStore {
         }
         return true;
       }),
-    like: (id, user) =>
+    like: (id, user, cause) =>
       write(() => {
         if (addLike.run(id, user).changes === 0) return false;
         const body = { id, user_id: user };
-        tell({ type: "product_liked", id: `like-${id}-${user}`, body });
+        tell({ type: "product_liked", id: `like-${id}-${user}`, body }, cause);
         return true;
       }),
     rebuild: () =>

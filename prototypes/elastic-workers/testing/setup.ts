@@ -47,15 +47,19 @@ export async function setup(name: string) {
     queues,
     probe,
     directory,
-    /** Starts a tool with the names of this test. */
-    start: (tool: ToolName, ...args: string[]): Running =>
-      owned.use(
+    /** Starts a tool with the names of this test, flags and variables. */
+    start(tool: ToolName, ...options: (string | Record<string, string>)[]): Running {
+      const args = options.filter((each) => typeof each === "string");
+      const [env = {}] = options.filter((each) => typeof each === "object");
+      return owned.use(
         startTool("prototypes/elastic-workers", tool, [...named[tool], ...args], {
           AMQP_URL: cable.url,
+          ...env,
         }),
-      ),
+      );
+    },
     /** Starts a worker and waits until it is ready. */
-    async worker(...args: string[]): Promise<Running> {
+    async worker(...args: (string | Record<string, string>)[]): Promise<Running> {
       const worker = this.start("worker", ...args);
       await worker.seen(/Waiting for uploads/);
       return worker;
