@@ -31,6 +31,12 @@ const BATCH_BYTES = 16 * 2 ** 20;
 const MOST_DELIVERIES = 2;
 
 /**
+ * How many acknowledgements a channel of RabbitMQ passes on to a quorum queue before the first of them is committed (`quorum_commands_soft_limit`, 32);
+ * those above wait in the channel, which forgets them when it is closed.
+ */
+const MOST_UNCOMMITTED = 16;
+
+/**
  * Opens a queue, on a channel of its own, as the broker closes the channel of a question about a queue that does not exist.
  *
  * @param timeout milliseconds that each answer of the broker may take
@@ -125,6 +131,7 @@ export async function openQueue(
   const acknowledged = new Set<number>();
   let below = 0;
   let fresh: number[] = [];
+  let acknowledgements = 0;
   /** Few acknowledgements for many messages: a quorum queue gets those of a channel one after the other, and none any more when it ends. */
   function acknowledge() {
     const tags = fresh;
@@ -132,8 +139,15 @@ export async function openQueue(
     const before = below;
     while (acknowledged.delete(below + 1)) below++;
     try {
-      if (below > before) channel.ack(tagged(below), true);
-      for (const tag of tags) if (tag > below) channel.ack(tagged(tag));
+      if (below > before) {
+        channel.ack(tagged(below), true);
+        acknowledgements++;
+      }
+      for (const tag of tags) {
+        if (tag <= below) continue;
+        channel.ack(tagged(tag));
+        acknowledgements++;
+      }
     } catch {
       // It has closed: they stay, as after a crash.
     }
@@ -175,6 +189,11 @@ export async function openQueue(
     for await (const more of messages(stopping, Infinity)) if (deliveryCount(more) === 0) return;
   }
 
+  /** To subscribe is a command to a quorum queue that is answered when it is committed, and with it all that the channel has passed on before. */
+  async function acknowledgementsPassedOn() {
+    if (acknowledgements > MOST_UNCOMMITTED) await next(1);
+  }
+
   /** Waits until what was given back counts again, which a quorum queue does not wait for; another consumer may have it. */
   async function counted() {
     const asking = await answered(broker.createChannel());
@@ -206,6 +225,7 @@ export async function openQueue(
     async [Symbol.asyncDispose]() {
       try {
         await readAllThatWasRead();
+        await acknowledgementsPassedOn();
         // Without a question before its end RabbitMQ forgets acknowledgements for quorum queues that it has not passed on yet.
         await answered(channel.checkQueue(name));
         await within(timeout, Promise.race([channel.close(), closed]));
