@@ -2,15 +2,19 @@
  * Reading a queue without taking anything out of it, except what is removed by name.
  * @module
  */
-import { type Broker, brokerText, createPublisher, pause, within } from "@event-sink/lib";
-import type { ConsumeMessage, Replies } from "amqplib";
-import { deliveryCount, renewed } from "./letter.ts";
+import type { ConsumeMessage, Options, Replies } from "amqplib";
+import { type Broker, brokerText } from "./broker.ts";
+import { createPublisher } from "./publish.ts";
+import { deliveryCount, MOST_DELIVERIES, republishable } from "./retry.ts";
+import { pause, within } from "./wait.ts";
 
 /** A queue that is looked at. Dispose it to give back what was read and not removed, each message to its place. */
 export interface Reader extends AsyncDisposable {
+  /** Its name. */
   readonly name: string;
   /** Messages in it when it was opened, without those that a consumer holds. */
   readonly count: number;
+  /** How many consumers it has. */
   readonly consumers: number;
   /** The first `limit` of the messages that were in it when it was opened; ends early when `signal` aborts. */
   read(signal: AbortSignal, limit?: number): AsyncGenerator<ConsumeMessage>;
@@ -21,14 +25,6 @@ export interface Reader extends AsyncDisposable {
 /** Bounds of what is asked for at once: enough to hide the round trips, few enough to keep memory flat. */
 const BATCH_MESSAGES = 10_000;
 const BATCH_BYTES = 16 * 2 ** 20;
-
-/**
- * How often a quorum queue may have delivered its first message before all of them are published anew: a look is a delivery, and RabbitMQ
- * drops a message that was delivered more often than the queue's limit, 20 by default in RabbitMQ 4
- * (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling). A client cannot ask for the limit that a policy sets; this keeps to
- * one of 3.
- */
-const MOST_DELIVERIES = 2;
 
 /**
  * How many acknowledgements a channel of RabbitMQ passes on to a quorum queue before the first of them is committed (`quorum_commands_soft_limit`, 32);
@@ -235,6 +231,16 @@ export async function openQueue(
       }
     },
   };
+}
+
+/**
+ * The properties of a copy for the same queue: all but what the broker has counted, and where else it has routed the message. What is undefined
+ * here stays so, where a publisher would add an id and the time.
+ */
+function renewed({ properties }: ConsumeMessage): Options.Publish {
+  const { "x-delivery-count": _, CC: __, ...headers } = properties.headers ?? {};
+  const { messageId, timestamp, expiration } = properties;
+  return { ...republishable(properties), messageId, timestamp, expiration, headers };
 }
 
 /** amqplib reads nothing but the tag. */

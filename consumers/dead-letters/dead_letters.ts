@@ -13,6 +13,8 @@ import {
   createPublisher,
   type Flags,
   numberFlag,
+  openQueue,
+  type Reader,
   runTool,
   switchFlag,
   textFlag,
@@ -26,7 +28,6 @@ import {
 import { fromFlag, replayEdited } from "./edited.ts";
 import { json, letterOf, lines, queried, replayed } from "./letter.ts";
 import { queues } from "./queues.ts";
-import { openQueue, type Reader } from "./reader.ts";
 import { createResender } from "./resend.ts";
 
 const flags = {

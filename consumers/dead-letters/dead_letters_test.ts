@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { ConsumeMessage, GetMessage } from "amqplib";
-import { connectBroker } from "@event-sink/lib";
+import { connectBroker, openQueue } from "@event-sink/lib";
 import { startEmbedded } from "@event-sink/embedded";
 import { connectProbe, eventually, root, start, startTool } from "../../lib/testing.ts";
 import { queues } from "./queues.ts";
-import { openQueue } from "./reader.ts";
 import { folder, idsOf, numbered, setup } from "./testing.ts";
 
 Deno.test("list shows how many messages and consumers a queue has", async () => {

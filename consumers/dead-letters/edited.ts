@@ -10,14 +10,15 @@ import {
   type Flag,
   lines,
   type Log,
+  openQueue,
   parseSaved,
   type Publisher,
+  type Reader,
   type SavedMessage,
   textFlag,
 } from "@event-sink/lib";
 import type { ConsumeMessage } from "amqplib";
 import { letterOf, replayed } from "./letter.ts";
-import { openQueue, type Reader } from "./reader.ts";
 import { createResender } from "./resend.ts";
 
 /** `--from`: standard input alone, as the task may read no files. */

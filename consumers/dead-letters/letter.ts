@@ -60,21 +60,6 @@ export function replayed(
   };
 }
 
-/** How often a quorum queue has delivered the message before; 0 for a classic queue. */
-export function deliveryCount({ fields, properties: { headers } }: ConsumeMessage): number {
-  return fields.redelivered ? Number(headers?.["x-delivery-count"] ?? 0) : 0;
-}
-
-/**
- * The properties of a copy for the same queue: all but what the broker has counted, and where else it has routed the message. What is undefined
- * here stays so, where a publisher would add an id and the time.
- */
-export function renewed({ properties }: ConsumeMessage): Options.Publish {
-  const { "x-delivery-count": _, CC: __, ...headers } = properties.headers ?? {};
-  const { messageId, timestamp, expiration } = properties;
-  return { ...republishable(properties), messageId, timestamp, expiration, headers };
-}
-
 /** Lines for people. What a stranger has written cannot move the cursor or begin a line. */
 export function lines(
   queue: string,

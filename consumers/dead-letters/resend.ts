@@ -2,9 +2,8 @@
  * Sending dead letters on: each is removed when the broker has confirmed it where it went.
  * @module
  */
-import { counted, type Publisher } from "@event-sink/lib";
+import { counted, type Publisher, type Reader } from "@event-sink/lib";
 import type { ConsumeMessage, Options } from "amqplib";
-import type { Reader } from "./reader.ts";
 
 /** A message to publish in the place of a letter. */
 export interface Replacement {

@@ -13,6 +13,7 @@ import {
   type Flag,
   type Flags,
   numberFlag,
+  openQueue,
   runTool,
   type SavedMessage,
   switchFlag,
@@ -27,7 +28,6 @@ import type { ConsumeMessage } from "amqplib";
 import { tapExchanges } from "./exchanges.ts";
 import { openSaveFile } from "./file.ts";
 import { createOutput, type Output } from "./output.ts";
-import { peek } from "./peek.ts";
 import { type Source, sourceOf } from "./source.ts";
 import { checkKey } from "./type.ts";
 
@@ -138,8 +138,9 @@ async function showQueue(
 ): Promise<void> {
   // With a query it is not known how many have to be read.
   const most = flags.where === "" ? limit : Infinity;
-  const timeout = flags.timeout * 1000;
-  for await (const raw of peek(broker, flags.queue, { signal, most, timeout })) {
+  await using queue = await openQueue(broker, flags.queue, flags.timeout * 1000);
+  if (!queue) throw new Error(`There is no queue '${flags.queue}' at ${broker.name}`);
+  for await (const raw of queue.read(signal, most)) {
     if (await output.write([messageOf(raw)], { queue: flags.queue })) break;
   }
   if (!flags.json && !signal.aborted) await print(`${counted(output.count)} shown`);
