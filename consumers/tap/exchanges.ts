@@ -18,7 +18,7 @@ export interface Tapping {
 }
 
 /** Messages that the queue holds at most; of more the oldest are dropped, so that a tap that does not read never fills the broker. */
-const MOST_WAITING = 10_000;
+const MOST_WAITING = 50_000;
 /** The same, in bytes of bodies. */
 const MOST_WAITING_BYTES = 64 * 2 ** 20;
 
@@ -26,7 +26,7 @@ const MOST_WAITING_BYTES = 64 * 2 ** 20;
 const QUEUE_EXPIRES = 30_000;
 
 /** Milliseconds between two looks at queue and exchanges. */
-const LOOK_INTERVAL = 3000;
+const LOOK_INTERVAL = 1000;
 
 /** Reply codes that no repetition changes: access refused, precondition failed, command invalid, not allowed, not implemented. */
 const REFUSALS = [403, 406, 503, 530, 540];
@@ -55,10 +55,11 @@ export async function tapExchanges(
     messaging_destination_name: names,
   });
   let failure: { error: unknown } | undefined;
+  let working: Promise<void> | undefined;
   async function taken(messages: Seen[]) {
     received.value += messages.length;
     try {
-      await take(messages);
+      await (working = take(messages));
     } catch (error) {
       failure = { error };
     }
@@ -96,7 +97,10 @@ export async function tapExchanges(
     } finally {
       asked = undefined;
       channel?.close().catch(() => {}); // it may have closed by itself
+      // A terminal that stands still must not get a further hand full with each connection.
+      await Promise.race([Promise.allSettled([working]), stopped]);
     }
+    if (failure) throw failure.error;
     await pause(backoff(failures), signal).catch(() => {});
   }
 }
@@ -144,7 +148,7 @@ async function bind(channel: Channel, queue: string, sources: Source[]): Promise
 }
 
 /**
- * Looks again and again whether the queue is full, and the exchanges are still there: nobody is told when one is deleted. To bind again does
+ * Looks again and again whether the queue is half full, and the exchanges are still there: nobody is told when one is deleted. To bind again does
  * nothing while the binding is there, and is what is needed when an exchange was made anew. On a channel of its own, which a missing
  * exchange closes.
  */
@@ -164,10 +168,10 @@ async function look(
       const { messageCount } = await channel.checkQueue(queue);
       const bytes = messageCount * averageBytes();
       const before = full;
-      full = messageCount >= MOST_WAITING || bytes > 0.9 * MOST_WAITING_BYTES;
+      full = messageCount > MOST_WAITING / 2 || bytes > MOST_WAITING_BYTES / 2;
       if (!full || before) continue;
       broker.log.warn(
-        `The tap is slower than what it taps: ${messageCount} messages wait, and the oldest are dropped unseen`,
+        `The tap falls behind: ${messageCount} messages wait; of more than ${MOST_WAITING}, or 64 MiB, the oldest are dropped unseen`,
       );
     }
   } finally {

@@ -31,10 +31,15 @@ const MOST_BYTES = 32 * 2 ** 20;
 export async function createInbox(channel: Channel, queue: string): Promise<Inbox> {
   let waiting: Seen[] = [];
   let news = Promise.withResolvers<void>();
+  let ended: Error | undefined;
   /** Bodies that are not acknowledged. */
   const held = { count: 0, bytes: 0 };
   const all = { count: 0, bytes: 0 };
 
+  function end(error: Error) {
+    ended = error;
+    news.resolve();
+  }
   /** basic.qos, basic.consume: until there is too much, then with half of what it was. */
   async function subscribe(prefetch: number): Promise<void> {
     const room = held.bytes + MOST_BYTES;
@@ -46,7 +51,7 @@ export async function createInbox(channel: Channel, queue: string): Promise<Inbo
     }
     await channel.prefetch(prefetch);
     await channel.consume(queue, (raw) => {
-      if (!raw) return news.reject(new Error("the broker has ended the consumer"));
+      if (!raw) return end(new Error("the broker has ended the consumer"));
       if (full) return channel.nack(raw, false, true); // it comes again, in its place
       waiting.push({ raw, time: new Date() });
       for (const sum of [held, all]) {
@@ -55,7 +60,7 @@ export async function createInbox(channel: Channel, queue: string): Promise<Inbo
       }
       news.resolve();
       full = prefetch > 1 && held.count > 1 && held.bytes > room;
-      if (full) replace().catch(news.reject);
+      if (full) replace().catch(end);
     }, { consumerTag: tag });
   }
 
@@ -64,8 +69,8 @@ export async function createInbox(channel: Channel, queue: string): Promise<Inbo
     async passOn(take) {
       while (true) {
         await news.promise;
+        if (ended) throw ended;
         news = Promise.withResolvers();
-        news.promise.catch(() => {}); // it may be rejected while `take` works
         const messages = waiting;
         waiting = [];
         const last = messages.at(-1);
