@@ -16,6 +16,7 @@ import {
   type Reader,
   type SavedMessage,
   textFlag,
+  textOf,
 } from "@event-sink/lib";
 import type { ConsumeMessage } from "amqplib";
 import { letterOf, replayed } from "./letter.ts";
@@ -126,13 +127,13 @@ async function editsIn(
   leave: Leave,
 ): Promise<Edit[]> {
   const edits: Edit[] = [];
-  const decoder = new TextDecoder();
   let line = 0;
   for await (const bytes of lines(bounded(stdin))) {
     line++;
-    const text = decoder.decode(bytes);
-    if (text.trim() === "") continue;
+    const text = textOf(bytes);
+    if (text?.trim() === "") continue;
     try {
+      if (text === undefined) throw new Error("it is not UTF-8");
       edits.push({ line, ...editOf(text, queue) });
     } catch (error) {
       leave(line, (error as Error).message);

@@ -168,12 +168,13 @@ Deno.test("what a queue of another name holds is replayed by its line; a queue t
   await test.fill([{ messageId: "a" }]);
   const [line] = await shown(test);
   const tool = test.anywhere("replay", "--from", "-");
-  await tool.input(
-    `${JSON.stringify({ ...line, queue: `${test.queue}.gone` })}\n${JSON.stringify(line)}`,
-  );
+  const text = (more: unknown) => JSON.stringify({ ...line, ...more as object });
+  const lines = [text({ queue: `${test.queue}.gone` }), text({ body: "caf\xe9" }), text({})];
+  await tool.input(Buffer.from(lines.join("\n"), "latin1"));
   const { code, stderr } = await tool.ended();
   assert.equal(code, 1);
   assert.match(stderr, /Line 1 was not replayed: there is no queue '.*\.gone'\n/);
+  assert.match(stderr, /Line 2 was not replayed: it is not UTF-8\n/);
   assert.deepEqual(await test.ids(test.queue, 1), ["a"]);
   const empty = await replay(test, []);
   assert.deepEqual([empty.code, empty.stdout], [0, "There is nothing to replay\n"]);
