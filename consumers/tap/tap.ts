@@ -10,6 +10,7 @@ import {
   type Broker,
   connectBroker,
   counted,
+  type Flag,
   type Flags,
   numberFlag,
   runTool,
@@ -37,11 +38,14 @@ const flags = {
   where: whereFlag,
   json: switchFlag("print one JSON object a line (bodyBase64: not UTF-8)"),
   save: textFlag("append these lines to a file, too", { value: "FILE", default: "" }),
-  limit: numberFlag("end after so many messages; 20 with --queue, else none", {
-    min: 1,
-    whole: true,
-    default: 0,
-  }),
+  limit: {
+    ...numberFlag("end after so many messages; 20 with --queue, else none", {
+      min: 1,
+      whole: true,
+      default: 1,
+    }),
+    default: undefined,
+  } as Flag<number | undefined>,
   for: textFlag("end after this time: a number and s, m, h or d", {
     value: "TIME",
     default: "",
@@ -51,7 +55,10 @@ const flags = {
     value: "NAME",
     default: "",
   }),
-  timeout: timeoutFlag,
+  timeout: {
+    ...timeoutFlag,
+    about: "seconds that each answer of the broker may take with --queue",
+  },
 } satisfies Flags;
 
 await runTool(import.meta, {
@@ -75,7 +82,7 @@ exchanges have none. The last colon begins it, unless there is a backslash befor
   const sources = sourcesOf(words.length > 0 ? words : ["clowder.metrics"]);
   const where = await whereOf(flags.where);
   using file = flags.save === "" ? undefined : openSaveFile(flags.save, log);
-  const limit = flags.limit || (flags.queue === "" ? Infinity : 20);
+  const limit = flags.limit ?? (flags.queue === "" ? Infinity : 20);
   const output = createOutput({ ...tool, json: flags.json, file, where, limit });
   const { signal } = tool;
   const timeout = flags.queue === "" ? undefined : flags.timeout * 1000;
