@@ -28,7 +28,7 @@ export interface Tapping {
 }
 
 /** Messages that the queue holds at most; of more the oldest are dropped, so that a tap that does not read never fills the broker. */
-const MOST_WAITING = 10_000;
+const MOST_WAITING = 50_000;
 /** The same, in bytes of bodies. */
 const MOST_WAITING_BYTES = 64 * 2 ** 20;
 
@@ -66,11 +66,12 @@ export async function tapExchanges(
   });
   let failure: { error: unknown } | undefined;
   let bytes = 0;
+  let working: Promise<void> | undefined;
   async function taken(messages: Seen[]) {
     received.value += messages.length;
     for (const { raw } of messages) bytes += raw.content.length;
     try {
-      await take(messages);
+      await (working = take(messages));
     } catch (error) {
       failure = { error };
     }
@@ -111,7 +112,10 @@ export async function tapExchanges(
       asked = undefined;
       if (channel) await within(LOOK_INTERVAL, unseen.look(channel).catch(() => {})); // it may have closed
       channel?.close().catch(() => {}); // it may have closed by itself
+      // A terminal that stands still must not get a further hand full with each connection.
+      await Promise.race([Promise.allSettled([working]), stopped]);
     }
+    if (failure) throw failure.error;
     await pause(backoff(failures), signal).catch(() => {});
   }
 }

@@ -29,10 +29,14 @@ const MOST_BYTES = 32 * 2 ** 20;
 export async function createInbox(channel: Channel, queue: string): Promise<Inbox> {
   let waiting: Seen[] = [];
   let news = Promise.withResolvers<void>();
+  let ended: Error | undefined;
   /** Bodies that are not acknowledged. */
   const held = { count: 0, bytes: 0 };
-  const fail = (error: unknown) => news.reject(error);
 
+  function end(error: Error) {
+    ended = error;
+    news.resolve();
+  }
   /**
    * basic.qos, basic.consume: until there is too much, then with half of what it was; after ten times as many messages that were not too much
    * with twice as many.
@@ -49,7 +53,7 @@ export async function createInbox(channel: Channel, queue: string): Promise<Inbo
     }
     await channel.prefetch(prefetch);
     await channel.consume(queue, (raw) => {
-      if (!raw) return news.reject(new Error("the broker has ended the consumer"));
+      if (!raw) return end(new Error("the broker has ended the consumer"));
       if (full) return channel.nack(raw, false, true); // it comes again, in its place
       waiting.push({ raw, time: new Date() });
       held.count++;
@@ -57,8 +61,8 @@ export async function createInbox(channel: Channel, queue: string): Promise<Inbo
       news.resolve();
       if (replaced) return;
       full = prefetch > 1 && held.count > 1 && held.bytes > MOST_BYTES;
-      if (full) replace(() => Math.max(1, Math.min(prefetch, held.count) >> 1)).catch(fail);
-      else if (--untilMore <= 0) replace(() => Math.min(PREFETCH, 2 * prefetch)).catch(fail);
+      if (full) replace(() => Math.max(1, Math.min(prefetch, held.count) >> 1)).catch(end);
+      else if (--untilMore <= 0) replace(() => Math.min(PREFETCH, 2 * prefetch)).catch(end);
     }, { consumerTag: tag });
   }
 
@@ -67,8 +71,8 @@ export async function createInbox(channel: Channel, queue: string): Promise<Inbo
     async passOn(take) {
       while (true) {
         await news.promise;
+        if (ended) throw ended;
         news = Promise.withResolvers();
-        news.promise.catch(() => {}); // it may be rejected while `take` works
         const messages = waiting;
         waiting = [];
         const last = messages.at(-1);

@@ -232,18 +232,18 @@ Deno.test("a tap that stands still keeps its queue bounded: the oldest are dropp
   await using test = await setup();
   const tap = await test.tap(test.exchange, "--json");
   tap.kill("SIGSTOP");
-  await test.publish(numbers(0, 30_000));
+  await test.publish(numbers(0, 70_000));
   tap.kill("SIGCONT");
-  await tap.seen(/"body":"29999"/);
+  await tap.seen(/"body":"69999"/);
+  await tap.seen(/The tap is slower than what it taps: messages are dropped unseen/);
   tap.kill("SIGINT");
   const { stdout, stderr } = await tap.ended();
   const seen = bodiesOf(stdout);
-  assert.match(stderr, /messages are dropped unseen\n/);
   const [, unseen] = /(\d+) messages dropped unseen\n$/.exec(stderr)!;
-  assert.equal(Number(unseen), 30_000 - seen.length);
+  assert.equal(Number(unseen), 70_000 - seen.length);
   assert.equal(seen[0], "0");
-  assert(seen.length >= 10_000 && seen.length < 12_500, `${seen.length}`);
-  assert.deepEqual(seen.slice(-10_000), numbers(20_000, 30_000));
+  assert(seen.length >= 50_000 && seen.length < 55_000, `${seen.length}`);
+  assert.deepEqual(seen.slice(-50_000), numbers(20_000, 70_000));
 });
 
 Deno.test("--where, --limit and --for choose and end; what is no query or time is wrong usage", async () => {
@@ -303,9 +303,9 @@ Deno.test("--save appends whole lines, binary exactly; a cut off last line is re
   assert.equal(foreign.code, 1);
   assert.match(foreign.stderr, /^Cannot save to '.*': its last line is no saved message\n$/);
   assert.equal(await Deno.readTextFile(test.file), "a list");
-  const nowhere = await test.start(test.exchange, "--save", `${test.file}/below`).ended();
+  const nowhere = await test.start(test.exchange, "--save", `${test.file}.d/file`).ended();
   assert.equal(nowhere.code, 1);
-  assert.match(nowhere.stderr, /^Cannot save to '.*\/below': Not a directory.*\n$/);
+  assert.match(nowhere.stderr, /^Cannot save to '\S+': No such file or directory.*\n$/);
 });
 
 Deno.test("--save on a full disk is one line, and leaves whole lines", async () => {
