@@ -66,6 +66,6 @@ export { type Check, schemaFlag, schemaOf } from "./schema.ts";
 export { numberText, parseExactly } from "./json.ts";
 export { counted, pausePerDot, printable, shown, textOf } from "./text.ts";
 export { lines } from "./lines.ts";
-export { openQueue, type Reader } from "./reader.ts";
+export { openQueue, type Reader, renewed } from "./reader.ts";
 export { NotSaved, parseSaved, savedLine, type SavedMessage } from "./saved.ts";
 export { type Queried, type Where, whereFlag, whereOf } from "./where.ts";

@@ -237,8 +237,9 @@ export async function openQueue(
  * The properties of a copy for the same queue: all but what the broker has counted, and where else it has routed the message. What is undefined
  * here stays so, where a publisher would add an id and the time.
  */
-function renewed({ properties }: ConsumeMessage): Options.Publish {
-  const { "x-delivery-count": _, CC: __, ...headers } = properties.headers ?? {};
+export function renewed({ properties }: ConsumeMessage): Options.Publish {
+  const { "x-delivery-count": _, "x-acquired-count": __, CC: ___, ...headers } =
+    properties.headers ?? {};
   const { messageId, timestamp, expiration } = properties;
   return { ...republishable(properties), messageId, timestamp, expiration, headers };
 }

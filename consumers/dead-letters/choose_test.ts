@@ -52,6 +52,16 @@ Deno.test("replay --id is for exactly one message", async () => {
   const [left] = await test.look(test.dlq);
   assert.equal(left!.content.toString(), '{"n":1}');
   assert.deepEqual(await test.ids(test.queue, 2), ["one", "two"]);
+
+  // Nothing could choose between copies, as a crash may leave them.
+  await test.fill([{ messageId: "three" }, { messageId: "three" }]);
+  const copy = await test.tool("replay", "--id", "three").ended();
+  assert.deepEqual(
+    [copy.code, copy.stdout],
+    [0, `Replayed 1 message from ${test.dlq} to ${test.queue}\n`],
+  );
+  assert.deepEqual(await test.ids(test.dlq, 2), ["two", "three"]);
+  assert.deepEqual(await test.ids(test.queue, 3), ["one", "two", "three"]);
 });
 
 Deno.test("replay --to sends to another queue, also what does not say where it came from", async () => {

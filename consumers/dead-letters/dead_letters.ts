@@ -26,7 +26,7 @@ import {
   whereOf,
 } from "@event-sink/lib";
 import { fromFlag, replayEdited } from "./edited.ts";
-import { json, letterOf, lines, queried, replayed } from "./letter.ts";
+import { digestOf, json, letterOf, lines, queried, replayed } from "./letter.ts";
 import { queues } from "./queues.ts";
 import { createResender } from "./resend.ts";
 
@@ -189,33 +189,34 @@ async function replay(work: Work): Promise<void> {
   if (matched === 0) await print("There is nothing to replay");
 }
 
-/** Throws when there is more than one message that is meant. */
+/** Throws when there is more than one message that is meant; copies in a queue, as a crash may leave them, count as one. */
 async function assertOne(work: Work): Promise<void> {
-  const counts = [...await count(work)];
-  if (counts.reduce((sum, [, count]) => sum + count, 0) < 2) return;
-  const where = counts.map(([name, count]) => `${count} in ${name}`).join(", ");
+  const found = new Map<string, Set<string>>();
+  for (const each of await openQueues(work)) {
+    await using queue = each;
+    const digests = new Set<string>();
+    for await (const { raw } of matching(work, queue)) digests.add(digestOf(raw));
+    if (digests.size > 0) found.set(queue.name, digests);
+  }
+  const counts = [...found].map(([name, { size }]) => ({ name, size }));
+  if (counts.reduce((sum, { size }) => sum + size, 0) < 2) return;
+  const where = counts.map(({ name, size }) => `${size} in ${name}`).join(", ");
   throw new Error(
     `More than one message has the id '${work.flags.id}': ${where}; nothing was replayed. ` +
       "Choose one with --queue, --reason or --where",
   );
 }
 
-/** How many messages are meant, by the queue they are in. */
-async function count(work: Work): Promise<Map<string, number>> {
-  const counts = new Map<string, number>();
-  for (const each of await openQueues(work)) {
-    await using queue = each;
-    let count = filtered(work.flags) ? 0 : queue.count;
-    if (filtered(work.flags)) { for await (const _ of matching(work, queue)) count++; }
-    if (count > 0) counts.set(queue.name, count);
-  }
-  return counts;
-}
-
 /** Removes no more messages than it has announced: what comes in meanwhile stays. */
 async function purge(work: Work): Promise<void> {
   const { flags, signal, print, broker } = work;
-  const counts = await count(work);
+  const counts = new Map<string, number>();
+  for (const each of await openQueues(work)) {
+    await using queue = each;
+    let count = filtered(flags) ? 0 : queue.count;
+    if (filtered(flags)) { for await (const _ of matching(work, queue)) count++; }
+    if (count > 0) counts.set(queue.name, count);
+  }
   if (signal.aborted) return;
   missing(work, counts.size);
   if (counts.size === 0) return await print("There is nothing to purge");

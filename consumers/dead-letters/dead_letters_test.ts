@@ -132,6 +132,7 @@ Deno.test("show --json prints one object a line, with whole bodies", async () =>
   const [one, two] = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
   assert.deepEqual(one, {
     queue: test.dlq,
+    digest: one.digest,
     id: "one",
     reason: "it is bad",
     attempts: 5,
@@ -146,6 +147,8 @@ Deno.test("show --json prints one object a line, with whole bodies", async () =>
     headers: one.headers,
     body: "é".repeat(500),
   });
+  assert.match(one.digest, /^[0-9a-f]{32}$/);
+  assert.notEqual(one.digest, two.digest);
   assert.equal(one.headers["x-attempts"], 5);
   assert.equal(two.bodyBase64, "//4=");
 });

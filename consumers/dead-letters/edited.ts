@@ -19,7 +19,7 @@ import {
   textOf,
 } from "@event-sink/lib";
 import type { ConsumeMessage } from "amqplib";
-import { letterOf, replayed } from "./letter.ts";
+import { digestOf, letterOf, replayed } from "./letter.ts";
 import { createResender } from "./resend.ts";
 
 /** `--from`: standard input alone, as the task may read no files. */
@@ -42,7 +42,10 @@ const MOST_BYTES = 256 * 2 ** 20;
 interface Edit {
   line: number;
   queue: string;
-  id: string;
+  /** Which letter of the queue it is, or which ones that do not differ. */
+  key: string;
+  /** The same for people. */
+  name: string;
   saved: SavedMessage;
 }
 
@@ -61,8 +64,8 @@ export interface EditedOptions {
 }
 
 /**
- * Publishes each line's message, and removes its letter: the one in its queue with its id. What has no line stays, and so does what two letters or two
- * lines have the id of.
+ * Publishes each line's message, and removes its letter: the one in its queue with its digest. What has no line stays; of letters that do not differ
+ * each line stands for one.
  *
  * @throws when a line was not replayed; the log says why, and the others are done
  */
@@ -80,9 +83,8 @@ export async function replayEdited(
   if (!Array.isArray(all) || signal.aborted) {
     return await print("Stopped; all messages are where they were");
   }
-  const edits = onePerLetter(all, leave);
   await using publisher = await createPublisher(broker, { timeout });
-  for (const [name, its] of Map.groupBy(edits, ({ queue }) => queue)) {
+  for (const [name, its] of Map.groupBy(all, ({ queue }) => queue)) {
     if (signal.aborted) break;
     await using queue = await openQueue(broker, name, timeout);
     if (queue) await replaceLetters(queue, its, { ...options, publisher, leave });
@@ -90,7 +92,7 @@ export async function replayEdited(
   }
   if (signal.aborted) return await print("Stopped; the other messages are where they were");
   if (bad > 0) throw new Error(`${counted(bad, "line")} not replayed, as was said`);
-  if (edits.length === 0) await print("There is nothing to replay");
+  if (all.length === 0) await print("There is nothing to replay");
 }
 
 type Leave = (line: number, why: string) => void;
@@ -110,13 +112,18 @@ async function replaceLetters(
     const properties = editedProperties(letter, saved, target);
     await resender.send(letter, { target, body: saved.body, properties });
   }
-  for (const { line, id, saved } of edits) {
-    if (signal.aborted) break;
-    const [letter, other] = found.get(id) ?? [];
-    if (!letter) leave(line, `message '${id}' is not in '${queue.name}' (any more)`);
-    else if (other) leave(line, `more than one message in '${queue.name}' has the id '${id}'`);
-    // One after the other: what the broker closes the channel for does no harm to others.
-    else await replace(letter, saved).catch((error) => leave(line, error.message));
+  for (const [key, its] of Map.groupBy(edits, ({ key }) => key)) {
+    const letters = found.get(key) ?? [];
+    const { name } = its[0]!;
+    const why = letters.length === 0
+      ? `${name} is not in '${queue.name}' (any more)`
+      : `${its.length} lines are of ${name}`;
+    for (const [n, { line, saved }] of its.entries()) {
+      if (signal.aborted) break;
+      if (letters.length < its.length) leave(line, why);
+      // One after the other: what the broker closes the channel for does no harm to others.
+      else await replace(letters[n]!, saved).catch((error) => leave(line, error.message));
+    }
   }
   await resender.told(print);
 }
@@ -156,37 +163,33 @@ async function* bounded(stdin: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8A
 
 function editOf(text: string, only: string): Omit<Edit, "line"> {
   const saved = parseSaved(text);
-  const { queue, id } = JSON.parse(text);
-  if (typeof queue !== "string") throw new Error("it has no 'queue', as show --json writes it");
-  if (typeof id !== "string") {
-    throw new Error("it has no 'id', as its message has none: it cannot be told from others");
+  const { queue, digest, id } = JSON.parse(text);
+  if (typeof queue !== "string" || typeof digest !== "string") {
+    throw new Error("it has no 'queue' and 'digest', as show --json writes them");
   }
   if (only !== "" && queue !== only) throw new Error(`it is of '${queue}', not of --queue`);
-  return { queue, id, saved };
+  const name = id === undefined ? "the message" : `message '${id}'`;
+  return { queue, key: keyOf(digest, id), name, saved };
 }
 
-/** Leaves out lines with the id of another one. */
-function onePerLetter(edits: Edit[], leave: Leave): Edit[] {
-  const seen = Map.groupBy(edits, ({ queue, id }) => JSON.stringify([queue, id]));
-  return edits.filter(({ queue, id, line }) => {
-    const { length } = seen.get(JSON.stringify([queue, id]))!;
-    if (length > 1) leave(line, `${length} lines have the id '${id}'`);
-    return length === 1;
-  });
+/** With the id: a line whose id was edited is of no letter. */
+function keyOf(digest: string, id: unknown): string {
+  return `${digest} ${id ?? ""}`;
 }
 
-/** The letters that the edits are about, by their id, without their bodies. */
+/** The letters that the edits are about, by their key, without their bodies. */
 async function lettersOf(
   queue: Reader,
   edits: Edit[],
   signal: AbortSignal,
 ): Promise<Map<string, ConsumeMessage[]>> {
-  const found = new Map<string, ConsumeMessage[]>(edits.map(({ id }) => [id, []]));
-  for await (const { fields, properties } of queue.read(signal)) {
-    const same = found.get(properties.messageId);
-    if (same && same.length < 2) {
-      same.push({ fields, properties, content: new Uint8Array() as ConsumeMessage["content"] });
-    }
+  const found = new Map<string, ConsumeMessage[]>(edits.map(({ key }) => [key, []]));
+  for await (const message of queue.read(signal)) {
+    const content = new Uint8Array() as ConsumeMessage["content"];
+    found.get(keyOf(digestOf(message), message.properties.messageId))?.push({
+      ...message,
+      content,
+    });
   }
   return found;
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { eventually, root, start } from "../../lib/testing.ts";
-import { folder, idsOf, many, numbered, setup, type Test } from "./testing.ts";
+import { folder, many, numbered, setup, type Test } from "./testing.ts";
 
 // deno-lint-ignore no-explicit-any
 type Line = any;
@@ -105,13 +105,68 @@ Deno.test("show --json | replay --from - is one pipe, and what is unchanged is w
   assert.equal(await test.probe.count(test.dlq), 0);
 });
 
+Deno.test("letters without an id, or with the same one, are told apart; of copies each line stands for one", async () => {
+  await using test = await setup();
+  await test.fill([
+    { body: "none 1" },
+    { body: "none 2" },
+    { messageId: "same", body: "1" },
+    { messageId: "same", body: "2" },
+    { messageId: "copy", body: "c" },
+    { messageId: "copy", body: "c" },
+    { messageId: "copy", body: "c" },
+  ]);
+  const lines = await shown(test);
+  const chosen = [lines[1], lines[3], lines[4], lines[5]];
+  for (const line of chosen) line.body += " edited";
+  const { code, stdout, stderr } = await replay(test, chosen);
+  assert.equal(code, 0, stderr);
+  assert.equal(stdout, `Replayed 4 messages from ${test.dlq} to ${test.queue}\n`);
+  const bodies = async (name: string) => (await test.look(name)).map(({ content }) => `${content}`);
+  await eventually(async () => assert.equal(await test.probe.waiting(test.dlq), 3));
+  assert.deepEqual(await bodies(test.dlq), ["none 1", "1", "c"]);
+  assert.deepEqual(
+    await bodies(test.queue),
+    ["none 2 edited", "2 edited", "c edited", "c edited"],
+  );
+});
+
+Deno.test("the letters of a queue that is published anew meanwhile are the same ones", async () => {
+  await using test = await setup();
+  await test.probe.channel.deleteQueue(test.dlq);
+  const declared = { "x-queue-type": "quorum" };
+  await test.probe.channel.assertQueue(test.dlq, { durable: true, arguments: declared });
+  // What a copy does not have, and what a broker may write in another way.
+  await test.fill(numbered(3, () => ({
+    userId: "guest",
+    persistent: false,
+    headers: {
+      "x-original-queue": test.queue,
+      z: { b: [1.5, true, Buffer.from([255])], a: { "!": "timestamp", value: 7 } },
+      CC: ["nowhere"],
+      a: null,
+    },
+  })));
+  const lines = await shown(test);
+  // Each look counts: the third one is at copies.
+  for (let looks = 0; looks < 3; looks++) {
+    await eventually(async () => assert.equal(await test.probe.waiting(test.dlq), 3));
+    assert.deepEqual(
+      (await shown(test)).map(({ digest }) => digest),
+      lines.map((each) => each.digest),
+    );
+  }
+  const { code, stderr } = await replay(test, [lines[1]]);
+  assert.equal(code, 0, stderr);
+  await eventually(async () => assert.equal(await test.probe.waiting(test.dlq), 2));
+  const left = await state(test, test.dlq);
+  assert.deepEqual(left.map(({ properties }) => properties.messageId), ["m0", "m2"]);
+});
+
 Deno.test("a line that names no letter, or not exactly one, is an error that names it; the others are done", async () => {
   await using test = await setup();
   await test.fill([
     { messageId: "good" },
-    { messageId: "twice" },
-    { messageId: "twice" },
-    {},
     { messageId: "lines" },
     { messageId: "priority" },
     { messageId: "user" },
@@ -120,12 +175,10 @@ Deno.test("a line that names no letter, or not exactly one, is an error that nam
   ]);
   const lines = await shown(test);
   const of = (id: string) => structuredClone(lines.find((line) => line.id === id));
-  const none = lines.find((line) => line.id === undefined);
   const wrong = { ...of("good"), body: 7 };
   const { code, stdout, stderr } = await replay(test, [
     { ...of("good"), id: "gone" },
-    of("twice"),
-    none,
+    { ...of("good"), digest: undefined },
     of("lines"),
     of("lines"),
     { ...of("priority"), properties: { messageId: "priority", priority: 300 } },
@@ -141,22 +194,21 @@ Deno.test("a line that names no letter, or not exactly one, is an error that nam
   for (
     const [line, why] of [
       [1, "message 'gone' is not in '.*' \\(any more\\)"],
-      [2, "more than one message in '.*' has the id 'twice'"],
-      [3, "it has no 'id', .*"],
-      [4, "2 lines have the id 'lines'"],
-      [5, "2 lines have the id 'lines'"],
-      [6, "Cannot publish: .* Received 300"],
-      [7, "Cannot publish: .*"],
-      [8, "it does not say which queue it came from; try: --to QUEUE"],
-      [9, "it is of 'elsewhere', not of --queue"],
-      [10, "no JSON: .*"],
-      [11, "there must be one text: .*"],
+      [2, "it has no 'queue' and 'digest', as show --json writes them"],
+      [3, "2 lines are of message 'lines'"],
+      [4, "2 lines are of message 'lines'"],
+      [5, "Cannot publish: .* Received 300"],
+      [6, "Cannot publish: .*"],
+      [7, "it does not say which queue it came from; try: --to QUEUE"],
+      [8, "it is of 'elsewhere', not of --queue"],
+      [9, "no JSON: .*"],
+      [10, "there must be one text: .*"],
     ]
   ) assert.match(stderr, new RegExp(`Line ${line} was not replayed: ${why}\n`));
-  assert.match(stderr, /\n11 lines not replayed, as was said\n$/);
+  assert.match(stderr, /\n10 lines not replayed, as was said\n$/);
   assert.deepEqual(
-    await test.ids(test.dlq, 8),
-    ["twice", "twice", undefined, "lines", "priority", "user", "nowhere", "other"],
+    await test.ids(test.dlq, 5),
+    ["lines", "priority", "user", "nowhere", "other"],
   );
   assert.deepEqual(await test.ids(test.queue, 1), ["good"]);
   assert.equal((await replay(test, [of("good")])).code, 1);
@@ -180,33 +232,43 @@ Deno.test("what a queue of another name holds is replayed by its line; a queue t
   assert.deepEqual([empty.code, empty.stdout], [0, "There is nothing to replay\n"]);
 });
 
-Deno.test("kill -9 in the middle of replay --from loses nothing, and a second one does the rest", async () => {
+Deno.test("kill -9 in the middle of replay --from loses nothing and leaves the others as they were; a second one does the rest", async () => {
   await using test = await setup();
-  const some = many.slice(0, 5000);
+  const some = many.slice(0, 3000).map((letter, n) => ({ ...letter, timestamp: n }));
   await test.fill(some);
-  const lines = await shown(test, "--limit", "5000");
+  const all = await shown(test, "--limit", "3000");
+  const lines = all.filter((_, n) => n % 2 === 1);
+  const others = all.filter((_, n) => n % 2 === 0);
+  const bodies = new Map(lines.map(({ id, body }) => [id, body]));
   for (const line of lines) line.body = `edited ${line.body}`;
   const tool = test.tool("replay", "--from", "-");
   await tool.input(lines.map((line) => JSON.stringify(line)).join("\n"));
   await eventually(async () => assert(await test.probe.count(test.queue) > 200));
   tool.kill("SIGKILL");
   assert.equal((await tool.ended()).signal, "SIGKILL");
+  const sent = new Set((await test.look(test.queue)).map(({ properties }) => properties.messageId));
+  // All of them are back, in their places.
+  let left: Line[] = [];
   await eventually(async () => {
-    const all = [...await test.look(test.dlq), ...await test.look(test.queue)];
-    assert.equal(new Set(all.map(({ properties }) => properties.messageId)).size, some.length);
+    left = await shown(test, "--limit", "3000");
+    assert.equal(new Set([...left.map(({ id }) => id), ...sent]).size, some.length);
   });
-  const left = await shown(test, "--limit", "5000");
-  assert(left.length > 0);
-  const ids = new Set(left.map(({ id }) => id));
-  const { code, stderr } = await replay(test, lines.filter(({ id }) => ids.has(id)));
+  assert.deepEqual(left.filter(({ id }) => !bodies.has(id)), others);
+  const again = left.filter(({ id }) => bodies.has(id));
+  assert(again.length > 0);
+  for (const line of again) {
+    assert.equal(line.body, bodies.get(line.id));
+    line.body = `edited ${line.body}`;
+  }
+  const { code, stderr } = await replay(test, again);
   assert.equal(code, 0, stderr);
-  assert.equal(await test.probe.count(test.dlq), 0);
+  assert.deepEqual(await shown(test, "--limit", "3000"), others);
   const arrived = await test.look(test.queue);
   assert.deepEqual(
     new Set(arrived.map(({ properties }) => properties.messageId)),
-    new Set(idsOf(some)),
+    new Set(bodies.keys()),
   );
-  for (const { content } of arrived) assert.match(content.toString(), /^edited /);
+  for (const { content } of arrived) assert.match(content.toString(), /^edited \{/);
 });
 
 Deno.test("Ctrl-C while replay --from waits for its input leaves all as it was", async () => {

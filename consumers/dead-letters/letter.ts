@@ -2,7 +2,8 @@
  * A dead letter: where it came from, why it is here, how it is shown, and how it goes back.
  * @module
  */
-import { printable, type Queried, republishable, savedLine, shown } from "@event-sink/lib";
+import { createHash } from "node:crypto";
+import { printable, type Queried, renewed, republishable, savedLine, shown } from "@event-sink/lib";
 import type { ConsumeMessage, MessageProperties, Options } from "amqplib";
 
 /** What a message in a dead-letter queue says of itself; undefined is what it does not say. */
@@ -60,6 +61,23 @@ export function replayed(
   };
 }
 
+/**
+ * A digest of the body and of the properties that a copy for the same queue keeps. It tells apart letters that have the same message id, or none; what
+ * differs in nothing, as copies do that a crash has left, has the same.
+ */
+export function digestOf(message: ConsumeMessage): string {
+  const { deliveryMode: _, ...properties } = renewed(message); // a copy is always persistent
+  const text = JSON.stringify(properties, inOrder);
+  const hash = createHash("sha256").update(message.content).update(text);
+  return hash.digest("hex").slice(0, 32);
+}
+
+/** RabbitMQ 3.10 gives the fields of a table in another order than it got them. */
+function inOrder(_key: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1));
+}
+
 /** Lines for people. What a stranger has written cannot move the cursor or begin a line. */
 export function lines(
   queue: string,
@@ -92,9 +110,13 @@ export function queried({ properties, content }: ConsumeMessage, letter: Letter)
   };
 }
 
-/** One JSON object for scripts: a line of `tap --save` with the queue and what the letter says of itself before. */
+/** One JSON object for scripts: a line of `tap --save` with the queue, a digest and what the letter says of itself before. */
 export function json(queue: string, message: ConsumeMessage, letter: Letter): string {
-  return savedLine(queried(message, letter), { queue, ...letter });
+  return savedLine(queried(message, letter), {
+    queue,
+    digest: digestOf(message),
+    ...letter,
+  });
 }
 
 /** Undefined for a number of seconds that is no date: anybody may have written it. */
