@@ -107,6 +107,27 @@ Deno.test("consume() dead-letters a message whose handler throws BadMessage, wit
   assert.equal(await test.probe.count(test.queue), 0);
 });
 
+Deno.test("consume() dead-letters a message without its headers when amqplib has read but cannot write them", async () => {
+  await using test = await setup("unwritable");
+  const seen: string[] = [];
+  const consumer = test.start((message) => {
+    if (text(message) === "fails") throw new Error("not now");
+    seen.push(text(message));
+  });
+  test.send("fails", { messageId: "m1", headers: { low: { "!": "double", value: -1e300 } } });
+  test.send("good");
+  const dead = await test.probe.take(`${test.queue}.dlq`);
+  assert.equal(dead.content.toString(), "fails");
+  assert.equal(dead.properties.messageId, "m1");
+  assert.equal(dead.properties.headers?.low, undefined);
+  assert.equal(
+    dead.properties.headers?.["x-reason"],
+    "not now (its headers cannot be passed on)",
+  );
+  await eventually(() => assert.deepEqual(seen, ["good"]));
+  await consumer.stopped();
+});
+
 Deno.test("consume() retries any other error with growing delay, then dead-letters; the messages behind go on", async () => {
   await using test = await setup("retry");
   const tries: { attempt: number; at: number }[] = [];
