@@ -16,8 +16,8 @@ export interface Inbox {
   passOn(take: (messages: Seen[]) => Promise<void>): Promise<never>;
 }
 
-/** Messages that are here at most. */
-const PREFETCH = 1000;
+/** Messages that are here at most: enough that in a burst it is not their acknowledgements that the broker waits for while its queue fills. */
+const PREFETCH = 8000;
 
 /**
  * Bytes of bodies above which the prefetch is made smaller: it counts messages, whatever their size, and RabbitMQ knows none in bytes
