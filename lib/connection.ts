@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import amqplib, { type Channel, type ChannelModel, type ConfirmChannel } from "amqplib";
+import { surviveDeepHeaders } from "./deep_headers.ts";
 import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
 import { createStopwatch, type Stopwatch } from "./metrics.ts";
@@ -201,6 +202,7 @@ function observe(model: ChannelModel, name: string, state: State): void {
   state.model = model;
   state.known = true;
   coalesceWrites(socketOf(model));
+  surviveDeepHeaders(model);
   model.on("blocked", (reason: string) => {
     state.blocked = reason;
     state.blockedTime.start();

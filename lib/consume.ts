@@ -7,10 +7,18 @@ import type { ConsumeMessage, MessageProperties } from "amqplib";
 import type { Broker, Channel } from "./broker.ts";
 import { isRefusal, keepChannel } from "./channel.ts";
 import { CLOSE_LIMIT } from "./connection.ts";
+import { UNREADABLE } from "./deep_headers.ts";
 import { createHand, type Hand } from "./hand.ts";
 import { watch } from "./health.ts";
 import { consumerCounts } from "./messaging_metrics.ts";
-import { createRetries, deliveryCount, type History, historyOf, MOST_DELIVERIES } from "./retry.ts";
+import {
+  BadMessage,
+  createRetries,
+  deliveryCount,
+  type History,
+  historyOf,
+  MOST_DELIVERIES,
+} from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
 import { counted, shown } from "./text.ts";
 import { recordFailure, tracedProcess } from "./trace.ts";
@@ -143,6 +151,9 @@ export async function consume(
         await retries.renew(hand.channel, raw, history, ours);
       } else {
         try {
+          if (properties.headers?.[UNREADABLE]) {
+            throw new BadMessage("its headers are nested too deeply to be read");
+          }
           await handler(message);
           count.seconds((performance.now() - since) / 1000);
         } catch (error) {
