@@ -92,6 +92,7 @@ export function keepConfirms(
   function refused(message: Unconfirmed) {
     const why = "the broker refused the message (nack)";
     const { patient } = message;
+    message.refusedSince ??= Date.now();
     if (!patient && ++message.refusals >= REFUSALS) return fail(message, why);
     const until = patient ? " until it is taken" : "";
     if (!refusing) broker.log.warn(`Cannot publish: ${why}. Trying again${until}`);

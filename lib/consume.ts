@@ -4,7 +4,8 @@
  */
 import { Buffer } from "node:buffer";
 import type { ConsumeMessage, MessageProperties } from "amqplib";
-import type { Broker, Channel } from "./broker.ts";
+import { bindingsOf, keepBound } from "./bindings.ts";
+import { type Broker, brokerText, type Channel } from "./broker.ts";
 import { isRefusal, keepChannel } from "./channel.ts";
 import { CLOSE_LIMIT } from "./connection.ts";
 import { UNREADABLE } from "./deep_headers.ts";
@@ -180,8 +181,10 @@ export async function consume(
     open: broker.createChannel,
     async setUp(channel, end) {
       const hand = createHand(channel, count);
-      await options.declare(channel);
-      await retries.declare(channel);
+      const bindings = await bindingsOf(channel, async () => {
+        await options.declare(channel);
+        await retries.declare(channel);
+      });
       await options.ready?.();
       options.ready = undefined;
       subscription = subscribe(hand, { queue, prefetch }, {
@@ -212,6 +215,12 @@ export async function consume(
       });
       await subscription.begun;
       consuming = hand;
+      const over = new AbortController();
+      channel.on("close", () => over.abort());
+      keepBound(broker, bindings, {
+        gone: (what) => end(`a binding of queue '${queue}' is gone: ${brokerText(what)}`),
+        signal: AbortSignal.any([signal, over.signal]),
+      });
     },
     async closed() {
       await subscription?.hand.empty();

@@ -102,6 +102,42 @@ Deno.test("consume() goes on after the queue was deleted underneath", async () =
   await consumer.stopped();
 });
 
+Deno.test("consume() binds its queue again after the exchange was deleted, and made anew by another one", async () => {
+  await using test = await setup("unbound");
+  const { channel } = test.probe;
+  const seen: string[] = [];
+  const ready = Promise.withResolvers<void>();
+  const consumer = test.start((message) => void seen.push(text(message)), {
+    ready: ready.resolve,
+    async declare(channel) {
+      await channel.assertExchange(test.queue, "fanout", { durable: true });
+      await channel.assertQueue(test.queue, { durable: true });
+      await channel.bindQueue(test.queue, test.queue, "");
+    },
+  });
+  async function arrives(what: string) {
+    await eventually(() => {
+      channel.publish(test.queue, "", Buffer.from(what));
+      assert(seen.includes(what));
+    });
+  }
+  await ready.promise;
+  await arrives("before");
+  await channel.deleteExchange(test.queue);
+  await channel.assertExchange(test.queue, "fanout", { durable: true });
+  await arrives("made anew");
+  await channel.deleteExchange(test.queue);
+  await eventually(async () => {
+    const asking = await test.probe.model.createChannel();
+    asking.on("error", () => {}); // 404 closes it
+    await asking.checkExchange(test.queue); // the consumer has declared it
+    await asking.close();
+  });
+  await arrives("declared anew");
+  await consumer.stopped();
+  await channel.deleteExchange(test.queue);
+});
+
 Deno.test("consume() goes on after the broker was away", async () => {
   await using test = await setup("away");
   const seen: string[] = [];

@@ -5,7 +5,7 @@
 import type { ConsumeMessage, Options, Replies } from "amqplib";
 import { type Broker, brokerText } from "./broker.ts";
 import { createPublisher } from "./publish.ts";
-import { deliveryCount, MOST_DELIVERIES, republishable } from "./retry.ts";
+import { deliveryCount, republishable } from "./retry.ts";
 import { pause, within } from "./wait.ts";
 
 /** A queue that is looked at. Dispose it to give back what was read and not removed, each message to its place. */
@@ -21,6 +21,14 @@ export interface Reader extends AsyncDisposable {
   /** Takes a message that was read out of the queue. */
   remove(message: ConsumeMessage): void;
 }
+
+/**
+ * How often a quorum queue may have delivered its first message before all of them are published anew: a look is a delivery, and RabbitMQ drops a
+ * message that was delivered more often than the queue's limit, 20 by default in RabbitMQ 4
+ * (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling). A client cannot ask for the limit that a policy sets; this keeps to one
+ * of 1.
+ */
+const MOST_DELIVERIES = 1;
 
 /** Bounds of what is asked for at once: enough to hide the round trips, few enough to keep memory flat. */
 const BATCH_MESSAGES = 10_000;

@@ -74,7 +74,7 @@ export function savedLine(
 export function parseSaved(line: string): SavedMessage {
   let saved: Record<string, unknown>;
   try {
-    saved = JSON.parse(line);
+    saved = JSON.parse(line.replace(/^\uFEFF/, ""));
   } catch (error) {
     throw new NotSaved(`no JSON: ${(error as Error).message}`);
   }

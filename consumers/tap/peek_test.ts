@@ -46,7 +46,7 @@ const upTo = (count: number) => Array.from({ length: count }, (_, n) => `${n}`);
 for (
   const [name, args] of [
     ["classic", { "x-queue-type": "classic" }],
-    ["quorum", { "x-queue-type": "quorum", "x-delivery-limit": 3 }],
+    ["quorum", { "x-queue-type": "quorum", "x-delivery-limit": 1 }],
   ] as const
 ) {
   Deno.test(`--queue leaves a ${name} queue as it was, however often and however much it shows`, async () => {
