@@ -61,7 +61,7 @@ const flags = {
   on: {
     ...textFlag(
       "embedded, rabbitmq (a node of its own), or the URL of a broker's virtual host for this alone: that is not killed",
-      { value: "BROKER", default: "embedded" },
+      { value: "BROKER", choices: ["embedded", "rabbitmq"], default: "embedded" },
     ),
     parse(text: string) {
       if (["embedded", "rabbitmq"].includes(text) || isUrl(text)) return text;

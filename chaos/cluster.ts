@@ -39,7 +39,7 @@ await runTool(import.meta, {
   notes: "Dead-letter queue: <queue>.dlq of each of its queues, in which nothing may end",
   flags: {
     rabbitmq: textFlag("folder of a Debian with rabbitmq-server 4 in it, or this machine's /", {
-      value: "ROOT",
+      value: "DIR",
       default: "/",
       env: ["RABBITMQ_ROOT"],
     }),

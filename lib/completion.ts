@@ -79,35 +79,35 @@ function bash({ name, flags, commands }: Completable): string[] {
   const taking = [...new Set(spelled(every.filter(({ value }) => value)))].join("|");
   const cases = [...new Set(every.flatMap(bashCase))];
   const names = commands.map(({ name }) => name);
-  const chosen = commands.length === 0 ? [] : [
-    `  local command="" i`,
-    "  for ((i = 1; i < COMP_CWORD; i++)); do",
-    `    case \${COMP_WORDS[i]} in`,
-    `      ${taking}) [[ \${COMP_WORDS[i + 1]} == = ]] && ((i++)); ((i++)) ;;`,
-    `      ${names.join("|")}) command=\${COMP_WORDS[i]}; break ;;`,
-    "    esac",
-    "  done",
-    "  case $command in",
-    ...commands.map((one) => `    ${one.name}) flags+=" ${spelled(one.flags).join(" ")}" ;;`),
-    `    *) words="${names.join(" ")}" ;;`,
-    "  esac",
-  ];
+  const several = commands.length > 0;
   const called = `_complete_${name.replace(/\W/g, "_")}`;
   return [
     `# Completion of ${name} in bash.`,
     `${called}() {`,
     `  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]}`,
+    `  local words="" flags="${spelled(flags).join(" ")}" command="" i`,
+    "  COMPREPLY=()",
+    "  for ((i = 1; i < COMP_CWORD; i++)); do",
+    `    case \${COMP_WORDS[i]} in`,
+    `      ${taking}) [[ \${COMP_WORDS[i + 1]} == = ]] && ((i++)); ((i++)) ;;`,
+    "      --) return ;;",
+    ...several ? [`      ${names.join("|")}) command=\${command:-\${COMP_WORDS[i]}} ;;`] : [],
+    "    esac",
+    "  done",
     "  # Bash takes --flag=value apart.",
     `  if [[ $cur == = ]]; then cur=""`,
     `  elif [[ $prev == = ]]; then prev=\${COMP_WORDS[COMP_CWORD - 2]}`,
     "  fi",
-    "  COMPREPLY=()",
     "  case $prev in",
     ...cases,
     `    ${taking}) return ;;`,
     "  esac",
-    `  local words="" flags="${spelled(flags).join(" ")}"`,
-    ...chosen,
+    ...!several ? [] : [
+      "  case $command in",
+      ...commands.map((one) => `    ${one.name}) flags+=" ${spelled(one.flags).join(" ")}" ;;`),
+      `    *) words="${names.join(" ")}" ;;`,
+      "  esac",
+    ],
     "  [[ $cur == -* ]] && words=$flags",
     `  COMPREPLY=($(compgen -W "$words" -- "$cur"))`,
     "}",

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { completionScript } from "./completion.ts";
-import { UsageError } from "./flags.ts";
+import { parseFlags, UsageError } from "./flags.ts";
 import { eventually, root, start } from "./testing.ts";
 
 /** How each shell is started with a file of commands, and what its user has for a tool: it prints its words. */
@@ -83,7 +83,14 @@ type Typed = Record<string, string[]>;
 
 async function check(shell: Shell, tool: string, typed: Typed) {
   await using terminal = await openShell(shell, await scriptOf(tool, shell));
-  if (!terminal) return;
+  if (terminal) await complete(shell, terminal, typed);
+}
+
+async function complete(
+  shell: Shell,
+  terminal: { type(keys: string): Promise<void>; shown(): string },
+  typed: Typed,
+) {
   const keys = Object.keys(typed);
   for (const [index, line] of keys.entries()) {
     await terminal.type(`probe ${line}\n`);
@@ -114,6 +121,7 @@ for (const shell of Object.keys(shells) as Shell[]) {
       "my\t": ["my"],
       "--amqp-url my\t": ["--amqp-url", "my"],
       "hello --ra\t5": ["hello", "--rate", "5"],
+      "-- --ra\t": ["--", "--ra"],
     }));
 
   Deno.test(`${shell} completes commands, and the flags of the command`, () =>
@@ -128,6 +136,7 @@ for (const shell of Object.keys(shells) as Shell[]) {
       "list --al\t": ["list", "--al"],
       "--al\t": ["--al"],
       "list re\t": ["list", "re"],
+      "list -- --js\t": ["list", "--", "--js"],
     }));
 
   Deno.test(`${shell} completes directories`, () =>
@@ -136,6 +145,23 @@ for (const shell of Object.keys(shells) as Shell[]) {
       "--state-f\tmy\\ ev\t": ["--state-file", "my events.ndjson"],
     }));
 }
+
+Deno.test("zsh finds the script as a file in a directory of $fpath", async () => {
+  const script = await scriptOf("consumers/dead-letters/dead_letters.ts", "zsh");
+  const file = `cat >_probe <<'END'\n${script}\nEND`;
+  await using terminal = await openShell("zsh", `${file}\nfpath=($PWD $fpath); compinit -u -D`);
+  const typed = { "sh\t": ["show"], "show --lim\t5": ["show", "--limit", "5"] };
+  if (terminal) await complete("zsh", terminal, typed);
+});
+
+Deno.test("--completion needs nothing that the work needs, and is a word where words are", async () => {
+  const usage = { name: "probe", about: "", arguments: "<words...>", flags: {} };
+  const parse = (...args: string[]) => parseFlags(usage, args, () => undefined);
+  assert.deepEqual(await parse("--completion", "bash"), { completion: "bash" });
+  const parsed = await parse("--", "--completion", "bash");
+  assert("words" in parsed);
+  assert.deepEqual(parsed.words, ["--completion", "bash"]);
+});
 
 /** Descriptions with all that a shell could take for something else. */
 const descriptions = fc.uniqueArray(

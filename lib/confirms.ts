@@ -30,6 +30,9 @@ export interface ConfirmsOptions {
   signal?: AbortSignal;
 }
 
+/** Begins the reason why a message could not be sent that amqplib cannot write, though it may have read it. */
+export const UNWRITABLE = "it cannot be written";
+
 /** Milliseconds until a message goes out again that the broker has refused. */
 const REFUSED = 1000;
 
@@ -81,7 +84,7 @@ export function keepConfirms(
     } catch (error) {
       // A closing channel throws; the next one sends it. Anything else is about this message.
       if ((error as Error).name !== "IllegalOperationError") {
-        fail(message, (error as Error).message);
+        fail(message, `${UNWRITABLE}: ${(error as Error).message}`);
       }
     }
   }
@@ -89,6 +92,7 @@ export function keepConfirms(
   function refused(message: Unconfirmed) {
     const why = "the broker refused the message (nack)";
     const { patient } = message;
+    message.refusedSince ??= Date.now();
     if (!patient && ++message.refusals >= REFUSALS) return fail(message, why);
     const until = patient ? " until it is taken" : "";
     if (!refusing) broker.log.warn(`Cannot publish: ${why}. Trying again${until}`);

@@ -4,6 +4,7 @@
  */
 import type { Socket } from "node:net";
 import amqplib, { type Channel, type ChannelModel, type ConfirmChannel } from "amqplib";
+import { surviveDeepHeaders } from "./deep_headers.ts";
 import { UsageError } from "./flags.ts";
 import type { Log } from "./log.ts";
 import { createStopwatch, type Stopwatch } from "./metrics.ts";
@@ -36,10 +37,8 @@ export interface Connection {
   readonly blocked: string | undefined;
   /** Why the connection was given up, once it was. */
   readonly failure: Error | undefined;
-  /** For how many seconds publishers were blocked. */
-  readonly blockedFor: number;
-  /** How often it was made anew. */
-  readonly reconnections: number;
+  /** For how many seconds publishers were blocked, and how often the connection was made anew. */
+  measured(): { blockedFor: number; reconnections: number };
   /** Opens a channel as soon as there is a connection; rejects once the connection was given up or closed. */
   createChannel(): Promise<Channel>;
   /** The same in confirm mode. */
@@ -109,12 +108,7 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
     get failure() {
       return state.gaveUp ? state.failure : undefined;
     },
-    get blockedFor() {
-      return state.blockedTime.seconds;
-    },
-    get reconnections() {
-      return state.reconnections;
-    },
+    measured: () => ({ blockedFor: state.blockedTime.seconds, reconnections: state.reconnections }),
     createChannel: () => opened((model) => model.createChannel()),
     createConfirmChannel: () => opened((model) => model.createConfirmChannel()),
     async close() {
@@ -139,7 +133,6 @@ interface State extends ConnectionOptions {
   gaveUp: boolean;
   blocked?: string;
   blockedTime: Stopwatch;
-  /** How often it was made anew. */
   reconnections: number;
   /** Resolves with the connection as soon as there is one. */
   online: PromiseWithResolvers<ChannelModel>;
@@ -201,6 +194,7 @@ function observe(model: ChannelModel, name: string, state: State): void {
   state.model = model;
   state.known = true;
   coalesceWrites(socketOf(model));
+  surviveDeepHeaders(model);
   model.on("blocked", (reason: string) => {
     state.blocked = reason;
     state.blockedTime.start();

@@ -4,13 +4,22 @@
  */
 import { Buffer } from "node:buffer";
 import type { ConsumeMessage, MessageProperties } from "amqplib";
-import type { Broker, Channel } from "./broker.ts";
+import { bindingsOf, keepBound } from "./bindings.ts";
+import { type Broker, brokerText, type Channel } from "./broker.ts";
 import { isRefusal, keepChannel } from "./channel.ts";
 import { CLOSE_LIMIT } from "./connection.ts";
+import { UNREADABLE } from "./deep_headers.ts";
 import { createHand, type Hand } from "./hand.ts";
 import { watch } from "./health.ts";
 import { consumerCounts } from "./messaging_metrics.ts";
-import { createRetries, deliveryCount, type History, historyOf, MOST_DELIVERIES } from "./retry.ts";
+import {
+  BadMessage,
+  createRetries,
+  deliveryCount,
+  type History,
+  historyOf,
+  MOST_DELIVERIES,
+} from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
 import { counted, shown } from "./text.ts";
 import { recordFailure, tracedProcess } from "./trace.ts";
@@ -143,6 +152,9 @@ export async function consume(
         await retries.renew(hand.channel, raw, history, ours);
       } else {
         try {
+          if (properties.headers?.[UNREADABLE]) {
+            throw new BadMessage("its headers are nested too deeply to be read");
+          }
           await handler(message);
           count.seconds((performance.now() - since) / 1000);
         } catch (error) {
@@ -169,8 +181,10 @@ export async function consume(
     open: broker.createChannel,
     async setUp(channel, end) {
       const hand = createHand(channel, count);
-      await options.declare(channel);
-      await retries.declare(channel);
+      const bindings = await bindingsOf(channel, async () => {
+        await options.declare(channel);
+        await retries.declare(channel);
+      });
       await options.ready?.();
       options.ready = undefined;
       subscription = subscribe(hand, { queue, prefetch }, {
@@ -201,6 +215,12 @@ export async function consume(
       });
       await subscription.begun;
       consuming = hand;
+      const over = new AbortController();
+      channel.on("close", () => over.abort());
+      keepBound(broker, bindings, {
+        gone: (what) => end(`a binding of queue '${queue}' is gone: ${brokerText(what)}`),
+        signal: AbortSignal.any([signal, over.signal]),
+      });
     },
     async closed() {
       await subscription?.hand.empty();

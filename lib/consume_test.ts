@@ -1,60 +1,8 @@
 import assert from "node:assert/strict";
-import type { ConsumeMessage } from "amqplib";
-import { historyOf } from "./retry.ts";
 import { Buffer } from "node:buffer";
-import { connectBroker } from "./broker.ts";
-import { consume, type ConsumeOptions, type Message } from "./consume.ts";
-import { createLog } from "./log.ts";
-import { BadMessage } from "./retry.ts";
-import { connectProbe, eventually, layCable, startServers, unique } from "./testing.ts";
+import { setup, text } from "./consume_testing.ts";
+import { connectProbe, eventually } from "./testing.ts";
 import { pause } from "./wait.ts";
-
-const log = createLog({ name: "test", level: "error" });
-
-async function setup(name: string) {
-  await using stack = new AsyncDisposableStack();
-  const servers = stack.use(await startServers());
-  const cable = stack.use(layCable(servers.amqpUrl));
-  const queue = unique(name);
-  const probe = stack.use(await connectProbe(servers.amqpUrl, { queues: [queue] }));
-  await probe.channel.assertQueue(queue, { durable: true });
-  const stop = new AbortController();
-  const broker = stack.use(await connectBroker({ amqpUrl: cable.url, signal: stop.signal, log }));
-  const owned = stack.move();
-
-  /** Starts consuming; `stopped()` stops it and waits for its end. */
-  function start(
-    handler: (message: Message) => Promise<void> | void,
-    more: Partial<ConsumeOptions> = {},
-  ) {
-    const running = consume(broker, {
-      queue,
-      declare: (channel) => channel.assertQueue(queue, { durable: true }),
-      signal: stop.signal,
-      retryDelay: 20,
-      ...more,
-    }, handler);
-    running.catch(() => {}); // read by stopped() or rejects()
-    return {
-      running,
-      stopped() {
-        stop.abort();
-        return running;
-      },
-    };
-  }
-  return {
-    cable,
-    queue,
-    probe,
-    start,
-    send: (text: string, options = {}) =>
-      probe.channel.sendToQueue(queue, Buffer.from(text), options),
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  };
-}
-
-const text = ({ body }: Message) => new TextDecoder().decode(body);
 
 Deno.test("consume() acknowledges after the handler has returned, not before", async () => {
   await using test = await setup("ack");
@@ -74,88 +22,6 @@ Deno.test("consume() acknowledges after the handler has returned, not before", a
   await consumer.stopped();
   test.cable.cut();
   assert.equal(await test.probe.count(test.queue), 0);
-});
-
-Deno.test("consume() dead-letters a message whose handler throws BadMessage, with the reason", async () => {
-  await using test = await setup("bad");
-  const seen: string[] = [];
-  const consumer = test.start((message) => {
-    if (text(message) === "bad") throw new BadMessage("it is bad");
-    seen.push(text(message));
-  });
-  test.send("bad", {
-    messageId: "m1",
-    contentType: "text/x",
-    headers: { own: "kept", CC: ["elsewhere"] },
-  });
-  test.send("good");
-  const dead = await test.probe.take(`${test.queue}.dlq`);
-  assert.equal(dead.content.toString(), "bad");
-  assert.equal(dead.properties.messageId, "m1");
-  assert.equal(dead.properties.contentType, "text/x");
-  assert.equal(dead.properties.deliveryMode, 2);
-  assert.deepEqual({ ...dead.properties.headers }, {
-    "own": "kept",
-    "x-attempts": 1,
-    "x-reason": "it is bad",
-    "x-original-exchange": "",
-    "x-original-routing-key": test.queue,
-    "x-original-queue": test.queue,
-  });
-  await eventually(() => assert.deepEqual(seen, ["good"]));
-  await consumer.stopped();
-  assert.equal(await test.probe.count(test.queue), 0);
-});
-
-Deno.test("consume() retries any other error with growing delay, then dead-letters; the messages behind go on", async () => {
-  await using test = await setup("retry");
-  const tries: { attempt: number; at: number }[] = [];
-  const passed: string[] = [];
-  const consumer = test.start((message) => {
-    if (text(message) !== "failing") return void passed.push(text(message));
-    tries.push({ attempt: message.attempt, at: Date.now() });
-    assert.equal(message.routingKey, test.queue);
-    throw new Error("not now");
-  }, { attempts: 4, retryDelay: 100 });
-  test.send("failing", { messageId: "m2" });
-  for (const follower of ["a", "b"]) test.send(follower);
-  const dead = await test.probe.take(`${test.queue}.dlq`);
-  assert.equal(dead.properties.messageId, "m2");
-  assert.equal(dead.properties.expiration, undefined);
-  assert.equal(dead.properties.headers?.["x-attempts"], 4);
-  assert.equal(dead.properties.headers?.["x-reason"], "not now");
-  assert.deepEqual(tries.map(({ attempt }) => attempt), [1, 2, 3, 4]);
-  const gaps = tries.slice(1).map(({ at }, index) => at - tries[index]!.at);
-  // 100, 300 and 900 ms, each up to a fifth shorter; the clock counts whole milliseconds.
-  assert(gaps[0]! >= 79 && gaps[1]! >= 239 && gaps[2]! >= 719, `${gaps}`);
-  assert.deepEqual(passed, ["a", "b"]);
-  await consumer.stopped();
-  assert.equal(await test.probe.count(test.queue), 0);
-});
-
-Deno.test("consume() succeeds at a retry and leaves nothing behind", async () => {
-  await using test = await setup("second");
-  const attempts: number[] = [];
-  const consumer = test.start(({ attempt }) => {
-    attempts.push(attempt);
-    if (attempt < 2) throw new Error("not now");
-  });
-  test.send("x");
-  await eventually(() => assert.deepEqual(attempts, [1, 2]));
-  await consumer.stopped();
-  for (const queue of [test.queue, `${test.queue}.dlq`]) {
-    assert.equal(await test.probe.count(queue), 0);
-  }
-});
-
-Deno.test("consume() does not count the attempts of another queue", async () => {
-  await using test = await setup("other");
-  const attempts: number[] = [];
-  const consumer = test.start(({ attempt }) => void attempts.push(attempt));
-  test.send("x", { headers: { "x-attempts": 4, "x-original-queue": "another" } });
-  test.send("y", { headers: { "x-attempts": "many", "x-original-queue": test.queue } });
-  await eventually(() => assert.deepEqual(attempts, [1, 1]));
-  await consumer.stopped();
 });
 
 Deno.test("consume() has no more than `prefetch` messages in hand", async () => {
@@ -236,6 +102,42 @@ Deno.test("consume() goes on after the queue was deleted underneath", async () =
   await consumer.stopped();
 });
 
+Deno.test("consume() binds its queue again after the exchange was deleted, and made anew by another one", async () => {
+  await using test = await setup("unbound");
+  const { channel } = test.probe;
+  const seen: string[] = [];
+  const ready = Promise.withResolvers<void>();
+  const consumer = test.start((message) => void seen.push(text(message)), {
+    ready: ready.resolve,
+    async declare(channel) {
+      await channel.assertExchange(test.queue, "fanout", { durable: true });
+      await channel.assertQueue(test.queue, { durable: true });
+      await channel.bindQueue(test.queue, test.queue, "");
+    },
+  });
+  async function arrives(what: string) {
+    await eventually(() => {
+      channel.publish(test.queue, "", Buffer.from(what));
+      assert(seen.includes(what));
+    });
+  }
+  await ready.promise;
+  await arrives("before");
+  await channel.deleteExchange(test.queue);
+  await channel.assertExchange(test.queue, "fanout", { durable: true });
+  await arrives("made anew");
+  await channel.deleteExchange(test.queue);
+  await eventually(async () => {
+    const asking = await test.probe.model.createChannel();
+    asking.on("error", () => {}); // 404 closes it
+    await asking.checkExchange(test.queue); // the consumer has declared it
+    await asking.close();
+  });
+  await arrives("declared anew");
+  await consumer.stopped();
+  await channel.deleteExchange(test.queue);
+});
+
 Deno.test("consume() goes on after the broker was away", async () => {
   await using test = await setup("away");
   const seen: string[] = [];
@@ -264,40 +166,11 @@ Deno.test("consume() refuses at once a name that is too long for its retry queue
   await assert.rejects(consuming.running, /its name has 250 bytes, and 247 are the most/);
 });
 
-Deno.test("consume() ends loudly, losing nothing, when a message can be neither retried nor dead-lettered", async () => {
-  await using test = await setup("stuck");
-  const retry = `${test.queue}.retry.1`;
-  await test.probe.channel.assertQueue(retry, { durable: false }); // refuses the declaration that retrying needs
-  const { running } = test.start(() => {
-    throw new Error("not now");
-  });
-  test.send("precious");
-  await assert.rejects(running, /inequivalent arg/);
-  assert.equal((await test.probe.take(test.queue)).content.toString(), "precious");
-});
-
 Deno.test("consume() runs on when stopped before there is a connection", async () => {
   await using test = await setup("never");
   test.cable.cut("down");
   const consumer = test.start(() => {});
   await consumer.stopped();
-});
-
-Deno.test("consume() leaves what waits for a retry to the dead-letter queue when the queue is deleted meanwhile", async () => {
-  await using test = await setup("missed");
-  const failed = Promise.withResolvers<void>();
-  const consuming = test.start(() => {
-    failed.resolve();
-    throw new Error("not today");
-  }, { retryDelay: 500 });
-  test.send("precious");
-  await failed.promise;
-  await eventually(async () => assert.equal(await test.probe.waiting(`${test.queue}.retry.1`), 1));
-  await consuming.stopped();
-  await test.probe.channel.deleteQueue(test.queue);
-  const letter = await test.probe.take(`${test.queue}.dlq`);
-  assert.equal(letter.content.toString(), "precious");
-  assert.equal(letter.properties.headers?.["x-original-queue"], test.queue);
 });
 
 Deno.test("consume() holds no more than so many bytes, whatever the prefetch, and loses none", async () => {
@@ -363,46 +236,6 @@ Deno.test("consume() acknowledges at ack(), and keeps a failure behind it to the
   await eventually(async () => assert.equal(await test.probe.count(test.queue), 0));
   await consuming.stopped();
   assert.equal(await test.probe.count(`${test.queue}.dlq`), 0);
-});
-
-Deno.test("consume() shows no password of a handler's error in the dead letter, and cuts it", async () => {
-  await using test = await setup("secret");
-  const consuming = test.start(() => {
-    throw new BadMessage(`Cannot reach mongodb://user:geheim@host/db \x1b[2J${"x".repeat(2000)}`);
-  });
-  test.send("x");
-  const reason = (await test.probe.take(`${test.queue}.dlq`)).properties.headers?.["x-reason"];
-  await consuming.stopped();
-  assert.match(
-    reason,
-    /^Cannot reach mongodb:\/\/\*\*\*@host\/db \\x1b\[2Jx{900,}\.\.\. \(\d+ characters\)$/,
-  );
-});
-
-Deno.test("forged counts of attempts and redeliveries do not count", () => {
-  const queue = "work";
-  for (const forged of [-5, 1.5, "abc", true, NaN, 1e300]) {
-    const headers = { "x-original-queue": queue, "x-attempts": forged, "x-redeliveries": forged };
-    const raw = { fields: { exchange: "", routingKey: queue }, properties: { headers } };
-    const { attempt, redeliveries } = historyOf(raw as unknown as ConsumeMessage, queue);
-    assert.deepEqual([attempt, redeliveries], [1, 0], `${forged}`);
-  }
-});
-
-Deno.test("consume() declares a retry queue again that was deleted meanwhile", async () => {
-  await using test = await setup("deleted");
-  const seen: number[] = [];
-  const consuming = test.start(async ({ attempt }) => {
-    seen.push(attempt);
-    if (attempt > 1) return;
-    if (seen.length > 1) await test.probe.channel.deleteQueue(`${test.queue}.retry.1`);
-    throw new Error("again");
-  });
-  test.send("first");
-  await eventually(() => assert.deepEqual(seen, [1, 2]));
-  test.send("second");
-  await eventually(() => assert.deepEqual(seen, [1, 2, 1, 2]));
-  await consuming.stopped();
 });
 
 Deno.test("consume() loses nothing of a quorum queue, however often a message comes back unacknowledged", async () => {

@@ -74,16 +74,18 @@ export function setHealth(limit: number, signal: AbortSignal): void {
 }
 
 /**
- * Asks all parts; takes {@linkcode PROBE_LIMIT} at most. What is in hand for too long counts only while all else is well: a message that waits for
- * a store that is away does not make the tool one that has to be started anew.
+ * Asks all parts; takes {@linkcode PROBE_LIMIT} at most. What is in hand for too long counts only while all that the tool depends on is well: a message
+ * that waits for a store that is away does not make the tool one that has to be started anew.
  */
 export async function health(): Promise<Health> {
-  const answers = await Promise.all([...parts.values()].map((ask) => ask()));
+  const asked = [...parts];
+  const answers = await Promise.all(asked.map(([, ask]) => ask()));
   const waiting = [...new Set(answers.filter((answer) => answer !== undefined))];
-  if (![...parts.keys()].some(({ works }) => works)) waiting.push("it is still starting");
+  const dependsOnOthers = asked.some(([{ works }], index) => !works && answers[index]);
+  if (!asked.some(([{ works }]) => works)) waiting.push("it is still starting");
   if (settings.signal?.aborted) waiting.push("it is stopping");
-  if (waiting.length > 0) return { waiting, stuck: [] };
-  const stuck = [...parts.keys()].flatMap(({ name, oldest }) => {
+  if (dependsOnOthers || settings.signal?.aborted) return { waiting, stuck: [] };
+  const stuck = asked.flatMap(([{ name, oldest }]) => {
     const seconds = oldest?.() ?? 0;
     const { limit } = settings;
     return seconds > limit

@@ -31,8 +31,7 @@ export interface PublisherCounts {
 export interface ConnectionState {
   readonly trouble: string | undefined;
   readonly blocked: string | undefined;
-  readonly blockedFor: number;
-  readonly reconnections: number;
+  measured(): { blockedFor: number; reconnections: number };
 }
 
 /** Returns what is counted of the messages of a queue. */
@@ -134,14 +133,14 @@ export function measureBroker(name: string, connections: readonly ConnectionStat
     name: "event_sink_broker_reconnections_total",
     help: "How often a connection to the broker was made anew",
     labels,
-    read: () => sum(connections.map(({ reconnections }) => reconnections)),
+    read: () => sum(connections.map((each) => each.measured().reconnections)),
   }));
   measured.use(reading({
     kind: "counter",
     name: "event_sink_broker_blocked_seconds_total",
     help: "How long the broker has blocked publishers",
     labels,
-    read: () => sum(connections.map(({ blockedFor }) => blockedFor)),
+    read: () => sum(connections.map((each) => each.measured().blockedFor)),
   }));
   return measured;
 }

@@ -17,6 +17,7 @@ export type Metric = {
 
 /** What a histogram has counted. */
 export interface Histogram {
+  /** What tells it from a number. */
   readonly kind: "histogram";
   /** Upper bounds of its buckets, the smallest first. */
   readonly bounds: readonly number[];

@@ -55,6 +55,7 @@ export {
   counter,
   DURATIONS,
   gauge,
+  type Histogram,
   histogram,
   type Labels,
   type Metric,
@@ -64,5 +65,7 @@ export { type Part, watch } from "./health.ts";
 export { type Check, schemaFlag, schemaOf } from "./schema.ts";
 export { numberText, parseExactly } from "./json.ts";
 export { counted, pausePerDot, printable, shown, textOf } from "./text.ts";
+export { lines } from "./lines.ts";
+export { openQueue, type Reader, renewed } from "./reader.ts";
 export { NotSaved, parseSaved, savedLine, type SavedMessage } from "./saved.ts";
 export { type Queried, type Where, whereFlag, whereOf } from "./where.ts";

@@ -145,7 +145,13 @@ function troubleOf({ messages }: Window, { failure, offline }: Confirms): string
   if (failure) return failure.message;
   if (offline) return "publisher: it has no channel";
   const [oldest] = messages;
-  const waited = oldest ? Date.now() - oldest.sent : 0;
+  if (!oldest) return undefined;
+  const { sent, refusedSince } = oldest;
+  const refused = Date.now() - (refusedSince ?? Infinity);
+  if (refused > SLOW) {
+    return `publisher: the broker refuses a message (nack) for ${Math.floor(refused / 1000)} s`;
+  }
+  const waited = Date.now() - sent;
   return waited > SLOW ? `publisher: no confirm for ${Math.floor(waited / 1000)} s` : undefined;
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Channel, ConsumeMessage, MessageProperties, Options } from "amqplib";
 import type { Broker } from "./broker.ts";
+import { UNWRITABLE } from "./confirms.ts";
 import { AT_LEAST_ONCE, UsedAsItIs } from "./declare.ts";
 import { consumerCounts } from "./messaging_metrics.ts";
 import { createPublisher, type Publisher } from "./publish.ts";
@@ -169,9 +170,11 @@ export function createRetries(broker: Broker, options: RetryOptions): Retries {
         await publishing();
       });
     } catch (error) {
-      // amqplib reads longer headers than it can write.
-      if (!/Encoded field table/.test((error as Error).message)) throw error;
-      await bury(raw, history, `${reason} (its headers are too long to be passed on)`, {});
+      // amqplib reads headers that it cannot write: longer than 64 KiB, a double of -1e300, a table with a key "!".
+      const { message } = error as Error;
+      if (!message.includes(UNWRITABLE)) throw error;
+      const why = /Encoded field table/.test(message) ? "are too long to" : "cannot";
+      await bury(raw, history, `${reason} (its headers ${why} be passed on)`, {});
     }
   }
 

@@ -74,7 +74,7 @@ export function savedLine(
 export function parseSaved(line: string): SavedMessage {
   let saved: Record<string, unknown>;
   try {
-    saved = JSON.parse(line);
+    saved = JSON.parse(line.replace(/^\uFEFF/, ""));
   } catch (error) {
     throw new NotSaved(`no JSON: ${(error as Error).message}`);
   }
@@ -99,11 +99,8 @@ function bodyOf({ body, bodyBase64 }: Record<string, unknown>): Uint8Array {
   if (body !== undefined || typeof bodyBase64 !== "string") {
     throw new NotSaved("there must be one text: 'body', or 'bodyBase64'");
   }
-  // Buffer.from() would leave out what is not base64.
-  const bytes = Buffer.from(bodyBase64, "base64");
-  if (bytes.toString("base64").replace(/=+$/, "") !== bodyBase64.replace(/=+$/, "")) {
-    throw new NotSaved("'bodyBase64' is not base64");
-  }
+  const bytes = fromBase64(bodyBase64);
+  if (!bytes) throw new NotSaved("'bodyBase64' is not base64");
   return bytes;
 }
 
@@ -122,7 +119,7 @@ function checkedProperties(properties: unknown): Options.Publish {
 
 function checked(headers: unknown): Options.Publish {
   if (!isObject(headers)) throw new NotSaved("'headers' is no object");
-  return { headers: fromJson(headers) as Record<string, unknown> };
+  return { headers: mapped(headers, (value, name) => fromJson(value, `header '${name}'`)) };
 }
 
 function toJson(value: unknown): unknown {
@@ -137,19 +134,60 @@ function toJson(value: unknown): unknown {
   return value;
 }
 
-function fromJson(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(fromJson);
+/** Deepest nesting of a header: amqplib needs more stack for deeper ones than there may be. */
+const MOST_NESTING = 100;
+
+/** @param where the header, for errors */
+function fromJson(value: unknown, where: string, depth = 0): unknown {
+  if (depth > MOST_NESTING) {
+    throw new NotSaved(`${where} is nested more than ${MOST_NESTING} levels deep`);
+  }
+  // amqplib would write it as a 64-bit integer, which it does not fit into.
+  if (typeof value === "number") return value < -(2 ** 63) ? { "!": "double", value } : value;
+  if (Array.isArray(value)) return value.map((each) => fromJson(each, where, depth + 1));
   if (!isObject(value)) return value;
-  if (value["!"] === "bytes") return Buffer.from(String(value.base64), "base64");
-  if (value["!"] === "double") return { "!": "double", value: Number(value.value) };
-  return mapped(value, fromJson);
+  if ("!" in value) return ofType(value, where);
+  return mapped(value, (each) => fromJson(each, where, depth + 1));
+}
+
+/** The types that {@linkcode toJson} and amqplib's reading lead to. */
+function ofType({ "!": type, value, base64 }: Record<string, unknown>, where: string): unknown {
+  const wrong = () => new NotSaved(`${where} is no ${type}`);
+  const isWhole = (number: unknown) => Number.isSafeInteger(number) && Number(number) >= 0;
+  switch (type) {
+    case "bytes": {
+      const bytes = typeof base64 === "string" ? fromBase64(base64) : undefined;
+      if (!bytes) throw wrong();
+      return bytes;
+    }
+    case "double":
+      if (typeof value !== "number" && !/^(NaN|-?Infinity)$/.test(String(value))) throw wrong();
+      return { "!": "double", value: Number(value) };
+    case "timestamp":
+      if (!isWhole(value)) throw wrong();
+      return { "!": type, value };
+    case "decimal":
+      if (!isObject(value) || !isWhole(value.places) || !isWhole(value.digits)) throw wrong();
+      return { "!": type, value };
+    default:
+      throw new NotSaved(`${where}: there is no type '${type}'`);
+  }
+}
+
+/** Undefined when it is not base64: Buffer.from() would leave out what is not. */
+function fromBase64(text: string): Buffer | undefined {
+  const bytes = Buffer.from(text, "base64");
+  const [same, given] = [bytes.toString("base64"), text].map((each) => each.replace(/=+$/, ""));
+  return same === given ? bytes : undefined;
 }
 
 function mapped(
   object: Record<string, unknown>,
-  change: (value: unknown) => unknown,
+  change: (value: unknown, name: string) => unknown,
 ): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, change(value)]));
+  return Object.fromEntries(
+    Object.entries(object).map(([name, value]) => [name, change(value, name)]),
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -45,7 +45,7 @@ Deno.test("a saved message comes back as it was, whatever its bytes and headers"
 /** Doubles that JSON does not have come back as amqplib takes them; a negative zero comes back as a zero. */
 function plain(value: unknown): unknown {
   if (typeof value === "number") {
-    return Number.isFinite(value) ? value + 0 : { "!": "double", value };
+    return Number.isFinite(value) && value >= -(2 ** 63) ? value + 0 : { "!": "double", value };
   }
   if (value instanceof Uint8Array) return [...value];
   if (value instanceof Date || typeof value !== "object" || value === null) return value;
@@ -53,6 +53,12 @@ function plain(value: unknown): unknown {
   if ((value as Record<string, unknown>)["!"] === "double") return value;
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, plain(each)]));
 }
+
+Deno.test("a double that is no 64-bit integer is one for amqplib, too", () => {
+  const saved = { exchange: "", routingKey: "q", body: new Uint8Array(), properties: {} };
+  const back = parseSaved(savedLine({ ...saved, properties: { headers: { a: [-1e300, 1e300] } } }));
+  assert.deepEqual(back.properties.headers, { a: [{ "!": "double", value: -1e300 }, 1e300] });
+});
 
 Deno.test("a line that is no saved message is refused, with what is wrong", () => {
   const good = { exchange: "", routingKey: "q", properties: {}, body: "x" };
@@ -75,6 +81,13 @@ Deno.test("a line that is no saved message is refused, with what is wrong", () =
       [{ properties: { priority: "1" } }, /'priority' is no number/],
       [{ properties: { messageId: 1 } }, /'messageId' is no text/],
       [{ headers: "x" }, /'headers'/],
+      [{ headers: { a: { "!": "bytes", base64: "!!!" } } }, /header 'a' is no bytes/],
+      [{ headers: { a: { "!": "bytes" } } }, /header 'a' is no bytes/],
+      [{ headers: { a: [{ "!": "double", value: "x" }] } }, /header 'a' is no double/],
+      [{ headers: { a: { "!": "timestamp", value: -1 } } }, /header 'a' is no timestamp/],
+      [{ headers: { a: { "!": "decimal", value: 1 } } }, /header 'a' is no decimal/],
+      [{ headers: { a: { b: { "!": "int" } } } }, /header 'a': there is no type 'int'/],
+      [{ headers: { a: JSON.parse("[".repeat(5000) + "]".repeat(5000)) } }, /'a' is nested more/],
       [{ time: "yesterday" }, /'time'/],
     ].map(([change, why]) =>
       [JSON.stringify({ ...good, ...change as object }), why] as [string, RegExp]

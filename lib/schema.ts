@@ -7,6 +7,7 @@ import { type Flag, textFlag, UsageError } from "./flags.ts";
 import { parseJson } from "./json.ts";
 import type { Log } from "./log.ts";
 import { BadMessage } from "./retry.ts";
+import { inRe2 } from "./schema_pattern.ts";
 import { printable } from "./text.ts";
 
 /** `--schema` of a tool, with what becomes of a body that does not conform: `dead-lettered`. */
@@ -39,9 +40,9 @@ const MOST_PATTERN_STEPS = 500_000_000;
 /**
  * Reads a JSON Schema and makes a check of it; without a path everything conforms.
  *
- * Nothing is fetched: a `$ref` leads to the schema itself. Formats are asserted. Patterns are those of RE2, which match in a time that grows with
- * the text only (no look-around, no back-references); a body whose check takes too long does not conform. Keywords that draft 2020-12 does not know
- * are ignored, which the log says.
+ * Nothing is fetched: a `$ref` leads to the schema itself. Formats are asserted. Patterns are matched in a time that grows with the text only (no
+ * look-ahead, no references to groups); a body whose check takes too long does not conform. Keywords that draft 2020-12 does not know are ignored,
+ * which the log says; those that the validator would get wrong are refused.
  *
  * @param path the file; `""` for none
  * @throws {UsageError} when it cannot be read, or is no schema
@@ -103,6 +104,7 @@ function whyNone({ message }: Error): string {
       .replace(/^the body/, "it")
       .replace(/^can't resolve reference.*/, "$& (nothing is fetched)")
       .replace(/^no schema with key or ref (.*)/, "$schema is $1, and only draft 2020-12 is known")
+      .replace(/^Maximum call stack.*/, "its references ($ref, $id) are not supported")
       .replace(/ ignored in schema at path/, " at"),
     500,
   );
@@ -121,7 +123,13 @@ async function compile(
   ]);
 
   function regExp(pattern: string) {
-    const compiled = RE2JS.compile(RE2JS.translateRegExp(pattern));
+    const flags = /\(\?<[=!]/.test(pattern) ? RE2JS.LOOKBEHINDS : 0; // it takes twice the time
+    let compiled: ReturnType<typeof RE2JS.compile>;
+    try {
+      compiled = RE2JS.compile(RE2JS.translateRegExp(inRe2(pattern)), flags);
+    } catch (error) {
+      throw new Error(`the pattern '${pattern}' cannot be used: ${(error as Error).message}`);
+    }
     const size = compiled.programSize();
     return {
       toString: () => pattern, // by which ajv tells patterns apart
@@ -149,7 +157,9 @@ async function compile(
   ajv.opts.unevaluated = /"unevaluated/.test(JSON.stringify(schema));
   // deno-lint-ignore no-explicit-any -- its type is that of a CommonJS module
   (formats as any)(ajv, FORMATS);
-  boundReferences(ajv, (cxt) => {
+  refuseUnsupported(ajv);
+  // With `anyOf` and a schema that refers to itself each level of a body may double the time.
+  beforeCode(ajv, ["$ref", "$dynamicRef"], (cxt) => {
     const step = cxt.gen.scopeValue("func", {
       ref() {
         if (--budget.refs < 0) {
@@ -162,6 +172,7 @@ async function compile(
   compareItemsInLinearTime(ajv);
 
   const validate = ajv.compile(schema);
+  if ("$async" in validate) throw new Error("'$async' is not supported");
   return (value) => {
     if (validate(value)) return undefined;
     // The last error is that of the outermost keyword, such as that of an `anyOf`; that of an `if` says less than the one before.
@@ -169,9 +180,21 @@ async function compile(
   };
 }
 
-/** Counts: with `anyOf` and a schema that refers to itself each level of a body may double the time. */
-function boundReferences(ajv: Ajv2020, count: (cxt: KeywordCxt) => void): void {
-  for (const keyword of ["$ref", "$dynamicRef"]) {
+/** What ajv 8.20 gets wrong without a word, by the official test suite of draft 2020-12; of that nothing else is left. */
+function refuseUnsupported(ajv: Ajv2020): void {
+  beforeCode(ajv, ["$dynamicRef", "unevaluatedItems"], ({ keyword, it }) => {
+    if (!it.schemaEnv.root.meta) throw new Error(`'${keyword}' is not supported`); // the draft's own schema may
+  });
+  beforeCode(ajv, ["if"], ({ parentSchema }) => {
+    if (ajv.opts.unevaluated && !("then" in parentSchema)) {
+      throw new Error("an 'if' without a 'then' is not supported beside 'unevaluatedProperties'");
+    }
+  });
+}
+
+/** Lets something be done whenever ajv writes the code of a keyword. */
+function beforeCode(ajv: Ajv2020, keywords: string[], before: (cxt: KeywordCxt) => void): void {
+  for (const keyword of keywords) {
     const definition = ajv.getKeyword(keyword);
     if (typeof definition !== "object" || !("code" in definition)) throw new Error(keyword);
     const { code } = definition;
@@ -180,7 +203,7 @@ function boundReferences(ajv: Ajv2020, count: (cxt: KeywordCxt) => void): void {
       ...definition,
       keyword,
       code(cxt, ruleType) {
-        count(cxt);
+        before(cxt);
         code(cxt, ruleType);
       },
     });

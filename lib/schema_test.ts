@@ -121,12 +121,78 @@ Deno.test("a schema that is none is refused, in one line that says why", async (
   }
   await says({ type: "strng" }, /\/type must be equal to one of the allowed values/);
   await says({ $schema: "http://json-schema.org/draft-07/schema#" }, /draft-07.*2020-12/);
-  await says({ properties: { a: { pattern: "(" } } }, /missing closing \)/);
+  await says(
+    { properties: { a: { pattern: "(" } } },
+    /the pattern '\(' cannot be used: .*Unterminated group/,
+  );
   await says({ pattern: "(?=x)" }, /unsupported/);
   await says({ format: "emial" }, /unknown format "emial"/);
   await says({ format: "url" }, /unknown format "url"/);
   await says('{"properties": {"__proto__": {"type": "string"}}}', /key '__proto__'/);
   await says("[".repeat(200) + "]".repeat(200), /nested more than 100 levels deep/);
+});
+
+Deno.test("what the validator would get wrong is refused", async () => {
+  const unsupported: [unknown, RegExp][] = [
+    [{ allOf: [{ $dynamicRef: "#a" }] }, /'\$dynamicRef' is not supported/],
+    [{ unevaluatedItems: false }, /'unevaluatedItems' is not supported/],
+    [{ $async: true }, /'\$async' is not supported/],
+    [
+      { anyOf: [{ if: true, else: {} }], unevaluatedProperties: false },
+      /an 'if' without a 'then' is not supported beside/,
+    ],
+    [
+      {
+        $ref: "urn:uuid:deadbeef-4321-ffff-ffff-1234feebdaed",
+        $defs: {
+          a: {
+            $id: "urn:uuid:deadbeef-4321-ffff-ffff-1234feebdaed",
+            $defs: { b: { type: "string" } },
+            $ref: "#/$defs/b",
+          },
+        },
+      },
+      /its references \(\$ref, \$id\) are not supported/,
+    ],
+  ];
+  for (const [schema, why] of unsupported) assert.match(await refusal(schema), why);
+  const names = ["$async", "unevaluatedItems", "if"];
+  const { wrong } = await made({
+    properties: Object.fromEntries(names.map((name) => [name, { type: "string" }])),
+    const: { $dynamicRef: "x" },
+    unevaluatedProperties: { if: true, then: true },
+  });
+  assert.equal(wrong({ $dynamicRef: "x" }), undefined);
+});
+
+Deno.test("patterns mean what they do in ECMA-262", async () => {
+  const patterns: [string, string[]][] = [
+    ["^\\s$", ["\u00a0", "\v", "\ufeff", "a", " "]],
+    ["^[\\sx]$", ["\u2028", "x", "y"]],
+    ["^[^\\s]$", ["\u2003", "y"]],
+    ["^\\S$", ["\u00a0", "y"]],
+    ["^[\\S]$", ["\u00a0", "y", "😀"]],
+    ["^.$", ["\r", "\u2028", "\n", "😀", "a"]],
+    ["^[.]$", [".", "a"]],
+    ["^[\\b]$", ["\b", "b"]],
+    ["^[a\\-z]$", ["-", "b"]],
+    ["^\\[.\\]$", ["[a]", "[\r]"]],
+    ["^\\u{1f600}|\\u0041$", ["😀", "A", "B"]],
+    ["^\\d+$", ["1", "\u0967"]],
+    ["^\\p{Lu}\\w$", ["Éa", "ea"]],
+    ["(?<=a)b$|(?<!x)c", ["ab", "b", "xc", "c"]],
+    ["a$", ["a\n", "ba"]],
+  ];
+  for (const [pattern, texts] of patterns) {
+    const { wrong } = await made({ pattern });
+    for (const text of texts) {
+      const conforms = wrong(JSON.stringify(text)) === undefined;
+      assert.equal(conforms, new RegExp(pattern, "u").test(text), `${pattern} ${text}`);
+    }
+  }
+  for (const none of ["\\a", "(?i)a", "[[:alpha:]]", "(?<a>b)\\k<a>", "\\ud83d\\ude00", "(a)\\1"]) {
+    assert.match(await refusal({ pattern: none }), /the pattern '.*' cannot be used: /);
+  }
 });
 
 Deno.test("a $ref leads to the schema itself, and nothing is fetched", async () => {

@@ -26,6 +26,12 @@ export interface StatusValues {
 /** Milliseconds that the running tool may take to answer `--health`: longer than its own questions may take. */
 const ASK_LIMIT = 8000;
 
+/** Most characters of its answer. */
+const MOST_ANSWER = 100_000;
+
+/** Milliseconds that somebody may take to ask: such a request has no body. */
+const RECEIVE_LIMIT = 3000;
+
 const statusPort: Flag<StatusAddress | undefined> = {
   about:
     "port to serve /healthz, /readyz and /metrics on, 0 for any free one, on the loopback address unless HOST says otherwise; none if unset",
@@ -57,6 +63,7 @@ export function statusFlags(flags: Flags): Flags {
     inHandLimit: numberFlag("seconds that a message may be in hand before /healthz tells of it", {
       default: 1800,
       min: 1,
+      max: 31_536_000,
     }),
   };
 }
@@ -96,7 +103,7 @@ async function startServer(address: StatusAddress, log: Log, signal: AbortSignal
   addStatus(app);
   const listening = Promise.withResolvers<void>();
   const done = serve(app, {
-    ...{ ...address, signal, log, flag: "--status-port" },
+    ...{ ...address, signal, log, flag: "--status-port", receiveLimit: RECEIVE_LIMIT },
     listening(url) {
       log.info(`Serving /healthz, /readyz and /metrics at ${url}`);
       listening.resolve();
@@ -117,18 +124,38 @@ export async function askHealth({ statusPort, host, port }: StatusValues): Promi
     throw new UsageError("--health needs the port that the running tool was given");
   }
   const url = `http://${nameToCall(address.host)}:${address.port}/readyz`;
-  let answer: { status?: string; reasons?: string[] };
+  let answer: { status?: unknown; reasons?: unknown };
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(ASK_LIMIT) });
-    answer = await response.json();
+    answer = JSON.parse(await get(url)) ?? {};
   } catch (error) {
-    const { name, message, cause } = error as Error & { cause?: Error };
-    const late = name === "TimeoutError" && `no answer within ${ASK_LIMIT / 1000} s`;
-    const why = late || (cause?.message ?? message);
-    throw new Error(`Not ready: cannot ask ${url}: ${why}`);
+    throw new Error(`Not ready: cannot ask ${url}: ${(error as Error).message}`);
   }
-  if (answer.status === "ready") return;
-  throw new Error(`Not ready: ${answer.reasons?.join("; ") ?? JSON.stringify(answer)}`);
+  const { status, reasons } = answer;
+  if (status === "ready") return;
+  const why = Array.isArray(reasons) ? reasons.join("; ") : `${url} is none of these tools`;
+  throw new Error(`Not ready: ${why}`);
+}
+
+/** Not by fetch(), which would go by way of the proxy that HTTP_PROXY names. */
+async function get(url: string): Promise<string> {
+  const { get } = await import("node:http");
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const request = get(url, { agent: false, timeout: ASK_LIMIT }, (response) => {
+    let text = "";
+    response.setEncoding("utf8");
+    response.on("data", (chunk) => text.length < MOST_ANSWER && (text += chunk));
+    response.on("end", () => resolve(text));
+    response.on("error", reject);
+  });
+  const late = () => request.destroy(new Error(`no answer within ${ASK_LIMIT / 1000} s`));
+  const timer = setTimeout(late, ASK_LIMIT);
+  request.on("error", reject);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    request.destroy();
+  }
 }
 
 function isLoopback(host: string): boolean {

@@ -227,6 +227,7 @@ export function tracedPublish(
 
 /** What a message is handled by. */
 export interface TracedAttempt {
+  /** The queue that it came from. */
   queue: string;
   /** 1 at first. */
   attempt: number;

@@ -21,6 +21,8 @@ export interface Unconfirmed {
   patient: boolean;
   /** How often the broker has refused it. */
   refusals: number;
+  /** Since when it is refused, in milliseconds since the epoch. */
+  refusedSince?: number;
   /** Publishes it again, after the broker has refused it. */
   again?: ReturnType<typeof setTimeout>;
   resolve: () => void;

@@ -106,7 +106,7 @@ export function withoutPassword(text: string): string {
 export function nameOf(url: string): string {
   const urls = /^amqps?:/.test(url) ? addressesOf(url) : [url];
   return urls.map((each) =>
-    withoutPassword(each).replace(/(:\/\/)[^@\s]*@/, "$1").replace(/\/?\?.*/s, "")
+    each.replace(/:\/\/[^/?]*@/, "://").replace(/(:\/\/)[^@]*@/s, "$1").replace(/\/?\?.*/s, "")
   )
     .join(", ");
 }

@@ -4,7 +4,8 @@
  */
 import type { Options } from "amqplib";
 import { type Flag, textFlag, UsageError } from "./flags.ts";
-import { textOf } from "./text.ts";
+import { parseJson } from "./json.ts";
+import { printable, textOf } from "./text.ts";
 
 /** What a query is about. */
 export interface Queried {
@@ -29,8 +30,11 @@ export const whereFlag: Flag<string> = textFlag(
   { value: "QUERY", default: "" },
 );
 
-/** Operators of mingo that are no filters of MongoDB's, or run a text as a program. */
-const REFUSED = /^\$(where|function|accumulator)$/;
+/** The name of our own operator for patterns; mingo's `$regex` takes those of JavaScript. */
+const MATCHES = "$matches";
+
+/** What runs a text as a program, or matches patterns in a time that may grow exponentially. */
+const REFUSED = /^\$(where|function|accumulator|matches|regex.+|replace(One|All)|split)$/;
 
 /**
  * Makes a test of a query; of an empty one all messages are meant.
@@ -39,25 +43,41 @@ const REFUSED = /^\$(where|function|accumulator)$/;
  */
 export async function whereOf(query: string): Promise<Where> {
   if (query === "") return () => true;
-  let condition: Record<string, unknown>;
+  let condition: unknown;
   try {
-    condition = JSON.parse(query);
+    condition = parseJson(new TextEncoder().encode(query));
   } catch (error) {
     throw new UsageError(
       `--where: expected JSON such as '{"body.level": "error"}': ${(error as Error).message}`,
     );
   }
-  if (typeof condition !== "object" || condition === null || Array.isArray(condition)) {
-    throw new UsageError(`--where: expected a JSON object, not '${query}'`);
+  if (!isObject(condition)) {
+    throw new UsageError(`--where: expected a JSON object, not '${printable(query, 200)}'`);
   }
-  const refused = operatorsOf(condition).find((name) => REFUSED.test(name));
-  if (refused) throw new UsageError(`--where: ${refused} is not permitted: it runs a program`);
-  const { Query } = await import("mingo");
+  const [{ Query, Context }, { resolve }, { RE2JS }] = await Promise.all([
+    import("mingo"),
+    import("mingo/util"),
+    import("re2js"),
+  ]);
   const wrong = (error: unknown) =>
     new UsageError(`--where: no query: ${(error as Error).message}`);
+  /** `$regex` in a time that grows with the text only: a message must not stop the tool. */
+  function matches(selector: string, { source, options }: Pattern) {
+    if (/[^ims]/.test(options)) throw new Error(`$options are i, m and s, not '${options}'`);
+    const flags = options === "" ? "" : `(?${options})`;
+    const pattern = RE2JS.compile(flags + RE2JS.translateRegExp(source));
+    const isMatch = (value: unknown) => typeof value === "string" && pattern.test(value);
+    return (document: unknown) => {
+      const value = resolve(document as Query, selector, { unwrapArray: true });
+      return Array.isArray(value) ? value.flat().some(isMatch) : isMatch(value);
+    };
+  }
+  const context = Context.init({ query: { [MATCHES]: matches as never } });
   let test: (document: Record<string, unknown>) => boolean;
   try {
-    const compiled = new Query(condition);
+    const refused = operatorsOf(condition).find((name) => REFUSED.test(name));
+    if (refused) throw new Error(`${refused} is not supported`);
+    const compiled = new Query(withPatterns(condition) as Query, { context });
     test = (document) => compiled.test(document);
     test({}); // some mistakes show only then
   } catch (error) {
@@ -91,6 +111,31 @@ function parsed(text: string): { body?: unknown } {
   } catch {
     return {};
   }
+}
+
+/** What stands in place of `$regex` and `$options`. */
+interface Pattern {
+  source: string;
+  options: string;
+}
+
+/** The query with {@linkcode MATCHES} in place of each `$regex`. */
+function withPatterns(query: unknown): unknown {
+  if (Array.isArray(query)) return query.map(withPatterns);
+  if (!isObject(query)) return query;
+  const { $regex: source, $options: options = "", ...others } = query;
+  const rest = Object.entries(others).map(([name, value]) => [name, withPatterns(value)]);
+  if (source === undefined) return Object.fromEntries(rest);
+  if (typeof source !== "string" || typeof options !== "string") {
+    throw new Error("$regex and $options are texts");
+  }
+  return { ...Object.fromEntries(rest), [MATCHES]: { source, options } };
+}
+
+type Query = Record<string, unknown>;
+
+function isObject(value: unknown): value is Query {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function operatorsOf(value: unknown): string[] {

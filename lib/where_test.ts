@@ -30,6 +30,11 @@ const cases: [object, boolean][] = [
   [{ "body.tags.1": "b" }, true],
   [{ "body.user.name": { $regex: "^Z" } }, true],
   [{ "body.user.name": { $regex: "^z", $options: "i" } }, true],
+  [{ "body.user.name": { $not: { $regex: "^z" } } }, true],
+  [{ "body.user.name": { $regex: "^Z", $ne: "Zoë" } }, false],
+  [{ "body.user.name": { $regex: "^Z", $ne: "Zoe" } }, true],
+  [{ $or: [{ "body.user.name": { $regex: "x" } }, { "body.tags": { $regex: "^b$" } }] }, true],
+  [{ "body.tags": { $elemMatch: { $regex: "^b" } } }, true],
   [{ "body.user": { name: "Zoë" } }, true],
   [{ "body.none": null }, true],
   [{ "body.missing": null }, true],
@@ -70,6 +75,9 @@ Deno.test("--where refuses what is no query, in one line", async () => {
     ...['{"$foo": 1}', '{"a": {"$foo": 1}}', '{"$and": 1}', '{"a": {"$in": 1}}'],
     ...['{"a": {"$regex": "("}}', '{"$where": "true"}', '{"$and": [{"$where": "1"}]}'],
     ...['{"$expr": {"$function": {"body": "x", "args": [], "lang": "js"}}}'],
+    `${'{"a":'.repeat(20_000)}1${"}".repeat(20_000)}`,
+    ...['{"$expr": {"$regexMatch": {"input": "$text", "regex": "(a+)+$"}}}'],
+    ...['{"a": {"$matches": "x"}}', '{"a": {"$regex": "x", "$options": "x"}}'],
   ];
   for (const query of wrong) {
     await assert.rejects(
@@ -78,4 +86,11 @@ Deno.test("--where refuses what is no query, in one line", async () => {
       query,
     );
   }
+});
+
+Deno.test("--where matches a hostile text in no time", async () => {
+  const where = await whereOf('{"text": {"$regex": "^(a+)+$"}}');
+  const since = performance.now();
+  assert.equal(where(message("a".repeat(10_000) + "!")), false);
+  assert(performance.now() - since < 1000);
 });

@@ -51,6 +51,14 @@ Deno.test("worker executes each driver and writes its result", async () => {
   assert.deepEqual(JSON.parse(python.data as string), { got: payload });
 });
 
+Deno.test("worker executes commands where there is no setpriv", async () => {
+  await using test = await setup({ "say.sh": "#!/bin/sh\necho said\n" });
+  await test.worker([], test.mongoUrl, { PATH: "/nonexistent" });
+  const [id] = await test.add([shell("./say.sh")]);
+  const { status, data, error } = await test.result(id!);
+  assert.deepEqual([status, data, error], ["done", "said\n", null]);
+});
+
 Deno.test("worker kills what takes too long, and leaves no process behind", async () => {
   await using test = await setup({
     "hang.sh": "#!/bin/sh\nsleep 1000 &\necho $$ $! > pids\nwait\n",

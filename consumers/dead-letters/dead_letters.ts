@@ -13,16 +13,22 @@ import {
   createPublisher,
   type Flags,
   numberFlag,
+  openQueue,
+  type Reader,
   runTool,
   switchFlag,
   textFlag,
   timeoutFlag,
   type Tool,
   UsageError,
+  type Where,
+  whereFlag,
+  whereOf,
 } from "@event-sink/lib";
-import { json, letterOf, lines, replayed } from "./letter.ts";
+import { fromFlag, replayEdited } from "./edited.ts";
+import { digestOf, json, letterOf, lines, queried, replayed } from "./letter.ts";
 import { queues } from "./queues.ts";
-import { openQueue, type Reader } from "./reader.ts";
+import { createResender } from "./resend.ts";
 
 const flags = {
   amqpUrl: amqpUrlFlag,
@@ -32,15 +38,21 @@ const flags = {
   }),
   id: textFlag("only messages with this message id", { value: "ID", default: "" }),
   reason: textFlag("only messages whose reason contains this text", { default: "" }),
+  where: whereFlag,
+  to: textFlag("queue to send them to, instead of the one that each came from", {
+    value: "QUEUE",
+    default: "",
+  }),
+  from: fromFlag,
   limit: numberFlag("messages to show at most", { default: 20, min: 1, whole: true }),
   full: switchFlag("show bodies whole"),
-  json: switchFlag("print one JSON object a line, with the whole body (bodyBase64: not UTF-8)"),
+  json: switchFlag("print one JSON object a line, with all that the message has"),
   all: switchFlag("purge every queue below"),
   yes: switchFlag("purge without asking"),
   timeout: timeoutFlag,
 } satisfies Flags;
 
-type Work = Tool<typeof flags> & { broker: Broker };
+type Work = Tool<typeof flags> & { broker: Broker; where: Where };
 
 const commands = { list, show, replay, purge };
 
@@ -51,17 +63,17 @@ await runTool(import.meta, {
     list: { about: "the queues, with the messages in them", flags: ["json"] },
     show: {
       about: "the messages, which stay",
-      flags: ["id", "reason", "limit", "full", "json"],
+      flags: ["id", "reason", "where", "limit", "full", "json"],
     },
     replay: {
       about:
         "send each message back to the queue it came from, for a first attempt; it is removed " +
         "here when the broker has confirmed it there, a crash in between leaves it in both",
-      flags: ["id", "reason"],
+      flags: ["id", "reason", "where", "to", "from"],
     },
     purge: {
       about: "remove the messages of --queue or --all, asking first",
-      flags: ["id", "reason", "all", "yes"],
+      flags: ["id", "reason", "where", "all", "yes"],
     },
   },
   notes: `Dead-letter queues:
@@ -80,8 +92,14 @@ Messages that another program holds unacknowledged are neither counted nor touch
       );
     }
   }
+  if (tool.flags.from !== "" && filtered(tool.flags)) {
+    throw new UsageError(
+      "--from: its lines are the choice; no --id, --reason or --where beside it",
+    );
+  }
+  const where = await whereOf(tool.flags.where);
   await using broker = await connectBroker({ amqpUrl: url, signal, log, timeout: seconds * 1000 });
-  await commands[command as keyof typeof commands]({ ...tool, broker });
+  await commands[command as keyof typeof commands]({ ...tool, broker, where });
 });
 
 async function list(work: Work): Promise<void> {
@@ -121,14 +139,19 @@ async function show(work: Work): Promise<void> {
 
 async function replay(work: Work): Promise<void> {
   const { flags, broker, signal, print } = work;
+  const timeout = flags.timeout * 1000;
+  if (flags.from !== "") {
+    return await replayEdited(Deno.stdin.readable, { ...work, ...flags, timeout });
+  }
+  if (flags.id !== "") await assertOne(work);
   const found = await openQueues(work);
   const problems: string[] = [];
   let matched = 0;
-  await using publisher = await createPublisher(broker, { timeout: flags.timeout * 1000 });
+  await using publisher = await createPublisher(broker, { timeout });
   for (const each of found) {
     if (signal.aborted) break;
     await using queue = each;
-    const sent = new Map<string, number>();
+    const resender = createResender(publisher, queue);
     const left = new Map<string, { count: number; first: string }>();
     const underway = new Set<Promise<void>>();
     const leave = (id: string | undefined, why: string) => {
@@ -136,21 +159,17 @@ async function replay(work: Work): Promise<void> {
       left.set(why, { count: count + 1, first });
     };
     try {
-      for await (const { raw, letter } of matching(work, queue)) {
+      for await (const { raw, letter } of matching(work, queue, flags.id === "" ? Infinity : 1)) {
         matched++;
-        const { id, originalQueue: target } = letter;
-        if (!target || target === queue.name) {
-          leave(id, "it does not say which queue it came from");
+        const target = flags.to || letter.originalQueue;
+        if (!target || flags.to === "" && target === queue.name) {
+          leave(letter.id, "it does not say which queue it came from");
           continue;
         }
         await publisher.ready();
-        const settled = publisher
-          .publish({ routingKey: target, body: raw.content, properties: replayed(raw, letter) })
-          .then(() => {
-            sent.set(target, (sent.get(target) ?? 0) + 1);
-            queue.remove(raw);
-          })
-          .catch((error) => leave(id, error.message));
+        const properties = replayed(raw.properties, letter, target);
+        const settled = resender.send(raw, { target, body: raw.content, properties })
+          .catch((error) => leave(letter.id, error.message));
         underway.add(settled);
         settled.then(() => underway.delete(settled));
       }
@@ -159,9 +178,7 @@ async function replay(work: Work): Promise<void> {
       problems.push(`${(error as Error).message}; ${hint}`);
     }
     await Promise.all(underway);
-    for (const [target, count] of sent) {
-      await print(`Replayed ${counted(count)} from ${queue.name} to ${target}`);
-    }
+    await resender.told(print);
     for (const [why, { count, first }] of left) {
       problems.push(`Left ${counted(count)} in ${queue.name} (the first: ${first}): ${why}`);
     }
@@ -170,6 +187,24 @@ async function replay(work: Work): Promise<void> {
   if (signal.aborted) return await print("Stopped; the other messages are where they were");
   missing(work, matched);
   if (matched === 0) await print("There is nothing to replay");
+}
+
+/** Throws when there is more than one message that is meant; copies in a queue, as a crash may leave them, count as one. */
+async function assertOne(work: Work): Promise<void> {
+  const found = new Map<string, Set<string>>();
+  for (const each of await openQueues(work)) {
+    await using queue = each;
+    const digests = new Set<string>();
+    for await (const { raw } of matching(work, queue)) digests.add(digestOf(raw));
+    if (digests.size > 0) found.set(queue.name, digests);
+  }
+  const counts = [...found].map(([name, { size }]) => ({ name, size }));
+  if (counts.reduce((sum, { size }) => sum + size, 0) < 2) return;
+  const where = counts.map(({ name, size }) => `${size} in ${name}`).join(", ");
+  throw new Error(
+    `More than one message has the id '${work.flags.id}': ${where}; nothing was replayed. ` +
+      "Choose one with --queue, --reason or --where",
+  );
 }
 
 /** Removes no more messages than it has announced: what comes in meanwhile stays. */
@@ -214,18 +249,19 @@ async function openQueues({ flags, broker }: Work): Promise<Reader[]> {
   return found;
 }
 
-function filtered({ id, reason }: Work["flags"]): boolean {
-  return id !== "" || reason !== "";
+function filtered({ id, reason, where }: Work["flags"]): boolean {
+  return id !== "" || reason !== "" || where !== "";
 }
 
-/** The letters in a queue that `--id` and `--reason` choose, `limit` at most; the others are held until the queue is disposed. */
-async function* matching({ flags, signal }: Work, queue: Reader, limit = Infinity) {
+/** The letters in a queue that `--id`, `--reason` and `--where` choose, `limit` at most; the others are held until the queue is disposed. */
+async function* matching({ flags, signal, where }: Work, queue: Reader, limit = Infinity) {
   let left = limit;
   if (left === 0) return;
   for await (const raw of queue.read(signal, filtered(flags) ? Infinity : limit)) {
     const letter = letterOf(raw);
     if (flags.id !== "" && letter.id !== flags.id) continue;
     if (!(letter.reason ?? "").includes(flags.reason)) continue;
+    if (!where(queried(raw, letter))) continue;
     yield { raw, letter };
     if (--left === 0) return;
   }

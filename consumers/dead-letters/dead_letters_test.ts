@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { ConsumeMessage, GetMessage } from "amqplib";
-import { connectBroker } from "@event-sink/lib";
+import { connectBroker, openQueue } from "@event-sink/lib";
 import { startEmbedded } from "@event-sink/embedded";
 import { connectProbe, eventually, root, start, startTool } from "../../lib/testing.ts";
 import { queues } from "./queues.ts";
-import { openQueue } from "./reader.ts";
 import { folder, idsOf, numbered, setup } from "./testing.ts";
 
 Deno.test("list shows how many messages and consumers a queue has", async () => {
@@ -96,7 +95,7 @@ Deno.test("show shows reason, attempts, age, origin and body, and leaves all as 
 const declarations = {
   classic: { "x-queue-type": "classic" },
   quorum: { "x-queue-type": "quorum" },
-  "quorum with a delivery limit of 3": { "x-queue-type": "quorum", "x-delivery-limit": 3 },
+  "quorum with a delivery limit of 1": { "x-queue-type": "quorum", "x-delivery-limit": 1 },
 };
 for (const [type, declared] of Object.entries(declarations)) {
   Deno.test(`looking a hundred times leaves a queue as it was, in its order: ${type}`, async () => {
@@ -133,6 +132,7 @@ Deno.test("show --json prints one object a line, with whole bodies", async () =>
   const [one, two] = stdout.trimEnd().split("\n").map((line) => JSON.parse(line));
   assert.deepEqual(one, {
     queue: test.dlq,
+    digest: one.digest,
     id: "one",
     reason: "it is bad",
     attempts: 5,
@@ -140,10 +140,15 @@ Deno.test("show --json prints one object a line, with whole bodies", async () =>
     originalExchange: "some exchange",
     originalRoutingKey: "some.key",
     originalQueue: test.queue,
-    contentType: "text/plain",
+    time: new Date(timestamp * 1000).toISOString(),
+    exchange: "some exchange",
+    routingKey: "some.key",
+    properties: { messageId: "one", contentType: "text/plain", timestamp },
     headers: one.headers,
     body: "é".repeat(500),
   });
+  assert.match(one.digest, /^[0-9a-f]{32}$/);
+  assert.notEqual(one.digest, two.digest);
   assert.equal(one.headers["x-attempts"], 5);
   assert.equal(two.bodyBase64, "//4=");
 });
@@ -246,6 +251,11 @@ Deno.test("wrong usage ends with 2, a queue or a broker that is not there with 1
       ["constructor"],
       ["list", "show"],
       ["list", "--full"],
+      ["show", "--where", "{"],
+      ["show", "--to", "x"],
+      ["replay", "--from", "file"],
+      ["replay", "--from", "-", "--id", "x"],
+      ["purge", "--yes", "--where", '{"$where": "1"}'],
       ["replay", "--limit", "3"],
       ["show", "--limit", "0"],
       ["show", "--nope"],

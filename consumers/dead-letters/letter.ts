@@ -2,8 +2,9 @@
  * A dead letter: where it came from, why it is here, how it is shown, and how it goes back.
  * @module
  */
-import { printable, republishable, shown, textOf } from "@event-sink/lib";
-import type { ConsumeMessage, Options } from "amqplib";
+import { createHash } from "node:crypto";
+import { printable, type Queried, renewed, republishable, savedLine, shown } from "@event-sink/lib";
+import type { ConsumeMessage, MessageProperties, Options } from "amqplib";
 
 /** What a message in a dead-letter queue says of itself; undefined is what it does not say. */
 export interface Letter {
@@ -19,7 +20,7 @@ export interface Letter {
 }
 
 /** Reads the headers of this project's tools, else those of RabbitMQ's own dead-lettering (https://www.rabbitmq.com/docs/dlx#effects). */
-export function letterOf({ properties }: ConsumeMessage): Letter {
+export function letterOf({ properties }: { properties: Options.Publish }): Letter {
   const { messageId, timestamp, headers = {} } = properties;
   const deaths = Array.isArray(headers["x-death"]) ? headers["x-death"] : []; // the latest first
   const death = deaths.findLast((each) => each?.queue === headers["x-first-death-queue"]) ??
@@ -28,7 +29,7 @@ export function letterOf({ properties }: ConsumeMessage): Letter {
     id: messageId,
     reason: text(headers["x-reason"]) ?? text(death?.reason),
     attempts: typeof headers["x-attempts"] === "number" ? headers["x-attempts"] : undefined,
-    published: typeof timestamp === "number" ? new Date(timestamp * 1000) : undefined,
+    published: dateOf(timestamp),
     originalExchange: text(headers["x-original-exchange"]) ?? text(death?.exchange),
     originalRoutingKey: text(headers["x-original-routing-key"]) ??
       text(death?.["routing-keys"]?.[0]),
@@ -38,37 +39,43 @@ export function letterOf({ properties }: ConsumeMessage): Letter {
 }
 
 /**
- * The properties with which a letter goes back to its queue: its own, so that the consumer sees the original exchange and key, and with
- * `x-attempts` 0 a first attempt. What RabbitMQ has counted goes too, for consumers that go by that.
+ * The properties with which a letter goes to a queue, mostly back to its own: those that it has, so that the consumer sees the original exchange
+ * and key, and with `x-attempts` 0 a first attempt. What RabbitMQ has counted goes too, for consumers that go by that.
  */
-export function replayed({ properties }: ConsumeMessage, letter: Letter): Options.Publish {
+export function replayed(
+  properties: Options.Publish,
+  letter: Pick<Letter, "originalExchange" | "originalRoutingKey">,
+  target: string,
+): Options.Publish {
   const gone = /^(x-reason|x-(first-|last-)?death.*|x-(delivery|acquired)-count|CC|BCC)$/;
   const kept = Object.entries(properties.headers ?? {}).filter(([name]) => !gone.test(name));
   return {
-    ...republishable(properties),
+    ...republishable(properties as MessageProperties),
     headers: {
       ...Object.fromEntries(kept),
       "x-attempts": 0,
       "x-original-exchange": letter.originalExchange ?? "",
-      "x-original-routing-key": letter.originalRoutingKey ?? letter.originalQueue,
-      "x-original-queue": letter.originalQueue,
+      "x-original-routing-key": letter.originalRoutingKey ?? target,
+      "x-original-queue": target,
     },
   };
 }
 
-/** How often a quorum queue has delivered the message before; 0 for a classic queue. */
-export function deliveryCount({ fields, properties: { headers } }: ConsumeMessage): number {
-  return fields.redelivered ? Number(headers?.["x-delivery-count"] ?? 0) : 0;
+/**
+ * A digest of the body and of the properties that a copy for the same queue keeps. It tells apart letters that have the same message id, or none; what
+ * differs in nothing, as copies do that a crash has left, has the same.
+ */
+export function digestOf(message: ConsumeMessage): string {
+  const { deliveryMode: _, ...properties } = renewed(message); // a copy is always persistent
+  const text = JSON.stringify(properties, inOrder);
+  const hash = createHash("sha256").update(message.content).update(text);
+  return hash.digest("hex").slice(0, 32);
 }
 
-/**
- * The properties of a copy for the same queue: all but what the broker has counted, and where else it has routed the message. What is undefined
- * here stays so, where a publisher would add an id and the time.
- */
-export function renewed({ properties }: ConsumeMessage): Options.Publish {
-  const { "x-delivery-count": _, CC: __, ...headers } = properties.headers ?? {};
-  const { messageId, timestamp, expiration } = properties;
-  return { ...republishable(properties), messageId, timestamp, expiration, headers };
+/** RabbitMQ 3.10 gives the fields of a table in another order than it got them. */
+function inOrder(_key: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1));
 }
 
 /** Lines for people. What a stranger has written cannot move the cursor or begin a line. */
@@ -91,12 +98,31 @@ export function lines(
   ].map((line) => printable(line, Infinity));
 }
 
-/** One JSON object for scripts, with the whole body. */
-export function json(queue: string, { properties, content }: ConsumeMessage, letter: Letter) {
-  const body = textOf(content);
-  const { contentType, headers } = properties;
-  const bytes = body === undefined ? { bodyBase64: content.toString("base64") } : { body };
-  return JSON.stringify({ queue, ...letter, contentType, headers, ...bytes });
+/** What `--where` asks about: as {@linkcode json} shows it. */
+export function queried({ properties, content }: ConsumeMessage, letter: Letter): Queried {
+  const { originalExchange = "", originalRoutingKey = "", published } = letter;
+  return {
+    exchange: originalExchange,
+    routingKey: originalRoutingKey,
+    body: content,
+    properties,
+    time: published,
+  };
+}
+
+/** One JSON object for scripts: a line of `tap --save` with the queue, a digest and what the letter says of itself before. */
+export function json(queue: string, message: ConsumeMessage, letter: Letter): string {
+  return savedLine(queried(message, letter), {
+    queue,
+    digest: digestOf(message),
+    ...letter,
+  });
+}
+
+/** Undefined for a number of seconds that is no date: anybody may have written it. */
+function dateOf(seconds: unknown): Date | undefined {
+  const date = new Date(typeof seconds === "number" ? seconds * 1000 : NaN);
+  return Number.isNaN(date.getTime()) ? undefined : date;
 }
 
 function text(value: unknown): string | undefined {

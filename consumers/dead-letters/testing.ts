@@ -48,6 +48,9 @@ export async function setup() {
       owned.use(
         startTool(folder, "dead-letters", [...args, "--queue", dlq], { AMQP_URL: cable.url }),
       ),
+    /** The tool for whatever queue. */
+    anywhere: (...args: string[]) =>
+      owned.use(startTool(folder, "dead-letters", args, { AMQP_URL: cable.url })),
     async fill(letters: Letter[]) {
       const channel = await probe.model.createConfirmChannel();
       for (const { body = "", reason = "it is bad", from = queue, ...options } of letters) {

@@ -9,8 +9,12 @@ import { setup } from "./testing.ts";
 const command = "/usr/bin/python3";
 
 async function installed(): Promise<boolean> {
-  const { success } = await new Deno.Command(command, { args: ["-c", "import pika"] }).output()
-    .catch(() => ({ success: false }));
+  let success = false;
+  try {
+    ({ success } = await new Deno.Command(command, { args: ["-c", "import pika"] }).output());
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
   if (success) return true;
   if (Deno.env.get("CI")) assert.fail("python3-pika does not work here");
   console.log("python3-pika does not work here: not tested");

@@ -19,11 +19,11 @@ const read = (name: string) => Deno.readTextFileSync(folder + name);
 /** Runs promtool and returns what it says; without it, undefined: in CI it must be there. */
 async function promtool(...args: string[]): Promise<string | undefined> {
   const command = new Deno.Command("promtool", { args, cwd: folder });
-  const output = await command.output().catch((error) => {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  });
-  if (!output) {
+  let output;
+  try {
+    output = await command.output();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
     if (Deno.env.get("CI")) assert.fail("Debian's package prometheus is not installed");
     console.log("Debian's package prometheus is not installed: not tested");
     return;
@@ -68,6 +68,27 @@ Deno.test("every query of the board can be read by Prometheus", async () => {
   } finally {
     await Deno.remove(file);
   }
+});
+
+Deno.test("the board asks the Prometheus that is chosen, and its panels lie side by side, in the colours of light and dark", () => {
+  const { panels } = JSON.parse(read("dashboard.json"));
+  const taken = new Map<string, string>();
+  for (const { type, title, gridPos: { x, y, w, h }, datasource, targets = [] } of panels) {
+    for (let across = x; across < x + w; across++) {
+      for (let down = y; down < y + h; down++) {
+        const place = `${across}, ${down}`;
+        assert(across < 24 && !taken.has(place), `${title} over ${taken.get(place)} at ${place}`);
+        taken.set(place, title);
+      }
+    }
+    if (type === "row") continue;
+    const sources = [datasource, ...targets.map((target: typeof datasource) => target.datasource)];
+    for (const source of sources) {
+      assert.deepEqual(source, { type: "prometheus", uid: "${datasource}" }, title);
+    }
+  }
+  assert.equal(new Set(panels.map(({ id }: { id: number }) => id)).size, panels.length);
+  assert.doesNotMatch(read("dashboard.json"), /"#[0-9a-f]{3,8}"|rgba?\(/i);
 });
 
 Deno.test("alerts and board use metrics that docs/operate.md explains", () => {
@@ -173,7 +194,10 @@ Deno.test("Prometheus sees the tools, counts their messages, and alerts when one
   await eventually(async () => {
     assert.equal(await prometheus.value(`${acknowledged}{tool="recv"}`), 1);
     assert.equal(await prometheus.value(`${acknowledged}{tool="distributor"}`), 5);
-    assert.equal(await prometheus.value('event_sink_attempts_total{tool="worker"}'), 1);
+    assert.equal(
+      await prometheus.value('event_sink_attempts_total{tool="worker",status="done"}'),
+      1,
+    );
     const sent = 'sum(event_sink_confirmed_messages_total{tool="datagen"})';
     assert.equal(await prometheus.value(sent), 5);
   });

@@ -90,11 +90,18 @@ let wrapperWorks: Promise<boolean> | undefined;
 
 /** Whether this machine has `setpriv` and `setsid`, both of util-linux. */
 function hasWrapper(): Promise<boolean> {
-  return wrapperWorks ??= new Deno.Command("setpriv", {
-    args: [...WRAPPER, "true"],
-    stdout: "null",
-    stderr: "null",
-  }).output().then(({ success }) => success, () => false);
+  return wrapperWorks ??= succeeds("setpriv", [...WRAPPER, "true"]);
+}
+
+/** A command that is not there throws at once, rather than from the promise. */
+async function succeeds(command: string, args: string[]): Promise<boolean> {
+  try {
+    const { success } = await new Deno.Command(command, { args, stdout: "null", stderr: "null" })
+      .output();
+    return success;
+  } catch {
+    return false;
+  }
 }
 
 function spawn(

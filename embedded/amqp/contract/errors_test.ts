@@ -201,6 +201,19 @@ Deno.test("an unknown exchange type closes the channel, before RabbitMQ 4 the co
   assert.deepEqual(close, { code, text: `${name} - unknown exchange type 'x-unknown'` });
 });
 
+Deno.test("a channel whose message was too large is opened again at once", async () => {
+  await using s = await setup();
+  if (!await s.isVersion4()) return;
+  const connection = await s.connect();
+  const closed = await connection.createConfirmChannel();
+  closed.on("error", () => {});
+  const gone = new Promise((resolve) => closed.on("close", resolve));
+  closed.sendToQueue("nowhere", bytes("x".repeat(60_000_000)));
+  await gone;
+  const again = await connection.createConfirmChannel();
+  await again.assertQueue(s.name());
+});
+
 Deno.test("a body above 16 MiB is refused, before RabbitMQ 4 above 128", async () => {
   await using s = await setup();
   if (!await s.isVersion4()) return;

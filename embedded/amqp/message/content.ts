@@ -25,6 +25,7 @@ export class Content {
   private propertiesSize = 0;
   private bodySize = 0;
   private received = 0;
+  private maxSize = 0;
   private scan: ReturnType<typeof scanProperties> | undefined;
 
   constructor(
@@ -43,7 +44,7 @@ export class Content {
     return this.scan !== undefined && this.received === this.bodySize;
   }
 
-  /** Take a content header frame's payload. @throws ProtocolError 505 for another class, 406 for too large a body. */
+  /** Take a content header frame's payload. @throws ProtocolError 505 for another class */
   header(reader: Reader, maxSize: number): void {
     const classId = reader.short();
     reader.short();
@@ -57,12 +58,8 @@ export class Content {
     const start = reader.pos;
     this.propertiesSize = reader.end - start;
     this.scan = scanWhole(reader);
-    if (this.bodySize > maxSize) {
-      throw new ProtocolError(
-        "PRECONDITION_FAILED",
-        `message size ${this.bodySize} is larger than configured max size ${maxSize}`,
-      );
-    }
+    this.maxSize = maxSize;
+    if (this.bodySize > maxSize) return;
     const head = this.routeSize + this.propertiesSize;
     this.run = allocate(head + Math.min(this.bodySize, firstRoom));
     writeRoute(this.run, this.exchange, this.routingKey);
@@ -72,14 +69,17 @@ export class Content {
   /** Take a content body frame's payload. @throws ProtocolError 505 when it exceeds the announced size */
   body(reader: Reader): void {
     const size = reader.end - reader.pos;
-    const run = this.run!;
     if (this.received + size > this.bodySize) {
       throw new ProtocolError(
         "UNEXPECTED_FRAME",
         "expected content body, got more of it than announced",
       );
     }
-    const at = run.at + this.routeSize + this.propertiesSize + this.received;
+    this.received += size;
+    // Nothing is kept of a body that is too large.
+    const { run } = this;
+    if (!run) return;
+    const at = run.at + this.routeSize + this.propertiesSize + this.received - size;
     if (at + size > run.buf.length) {
       const whole = this.routeSize + this.propertiesSize + this.bodySize;
       const grown = makeBuffer(Math.min(whole, (at + size) * 2));
@@ -87,11 +87,21 @@ export class Content {
       run.buf = grown;
     }
     reader.buf.copy(run.buf, at, reader.pos, reader.end);
-    this.received += size;
   }
 
-  /** The complete message, and what it asks for. */
+  /**
+   * The complete message, and what it asks for.
+   *
+   * @throws ProtocolError 406 for too large a body. As RabbitMQ, not before all of it has come: a client that is told earlier may open the channel
+   * again before its close-ok has left, which waits behind the body.
+   */
   finish(): { message: Message; demands: Demands } {
+    if (this.bodySize > this.maxSize) {
+      throw new ProtocolError(
+        "PRECONDITION_FAILED",
+        `message size ${this.bodySize} is larger than configured max size ${this.maxSize}`,
+      );
+    }
     const scan = this.scan!;
     let message = this.make(scan.expiration, []);
     if (scan.copies) message = this.withCopies(message);

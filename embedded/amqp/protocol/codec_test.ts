@@ -32,8 +32,8 @@ const { table } = fc.letrec<{ table: Table; field: Field }>((tie) => ({
     }),
     record({ t: fc.constant("T"), v: fc.maxSafeNat() }),
     record({ t: fc.constant("T"), v: fc.bigInt({ min: 2n ** 53n, max: 2n ** 64n - 1n }) }),
-    record({ t: fc.constant("f"), v: fc.float({ noNaN: true }) }),
-    record({ t: fc.constant("d"), v: fc.double({ noNaN: true }) }),
+    record({ t: fc.constant("f"), v: fc.float({ noNaN: true, noDefaultInfinity: true }) }),
+    record({ t: fc.constant("d"), v: fc.double({ noNaN: true, noDefaultInfinity: true }) }),
     record({
       t: fc.constant("D"),
       v: fc.tuple(fc.integer({ min: 0, max: 255 }), fc.integer({ min: 0, max: 2 ** 32 - 1 })),

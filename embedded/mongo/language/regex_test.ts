@@ -34,7 +34,12 @@ const text = fc.string({ unit: fc.constantFrom("a", "b", "1", "(", "|", "\n"), m
 
 function agrees(source: string, options: string, subject: string): void {
   resetPatternTime();
-  const native = new RegExp(source, options);
+  // V8 (15.0) finds no match for /(?:.*?a^|b)b|/, which matches everywhere, as it takes the pattern for one that can match at the start only.
+  const begin = options.includes("m") ? "(?<![^\\n])" : "(?<![^])";
+  const native = new RegExp(
+    source.replaceAll("[^", "[\0").replaceAll("^", begin).replaceAll("\0", "^"),
+    options,
+  );
   assert.equal(
     compilePattern(new BSONRegExp(source, options)).test(subject),
     native.test(subject),

@@ -2,15 +2,19 @@
  * Reading a queue without taking anything out of it, except what is removed by name.
  * @module
  */
-import { type Broker, brokerText, createPublisher, pause, within } from "@event-sink/lib";
-import type { ConsumeMessage, Replies } from "amqplib";
-import { deliveryCount, renewed } from "./letter.ts";
+import type { ConsumeMessage, Options, Replies } from "amqplib";
+import { type Broker, brokerText } from "./broker.ts";
+import { createPublisher } from "./publish.ts";
+import { deliveryCount, republishable } from "./retry.ts";
+import { pause, within } from "./wait.ts";
 
 /** A queue that is looked at. Dispose it to give back what was read and not removed, each message to its place. */
 export interface Reader extends AsyncDisposable {
+  /** Its name. */
   readonly name: string;
   /** Messages in it when it was opened, without those that a consumer holds. */
   readonly count: number;
+  /** How many consumers it has. */
   readonly consumers: number;
   /** The first `limit` of the messages that were in it when it was opened; ends early when `signal` aborts. */
   read(signal: AbortSignal, limit?: number): AsyncGenerator<ConsumeMessage>;
@@ -18,17 +22,23 @@ export interface Reader extends AsyncDisposable {
   remove(message: ConsumeMessage): void;
 }
 
+/**
+ * How often a quorum queue may have delivered its first message before all of them are published anew: a look is a delivery, and RabbitMQ drops a
+ * message that was delivered more often than the queue's limit, 20 by default in RabbitMQ 4
+ * (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling). A client cannot ask for the limit that a policy sets; this keeps to one
+ * of 1.
+ */
+const MOST_DELIVERIES = 1;
+
 /** Bounds of what is asked for at once: enough to hide the round trips, few enough to keep memory flat. */
 const BATCH_MESSAGES = 10_000;
 const BATCH_BYTES = 16 * 2 ** 20;
 
 /**
- * How often a quorum queue may have delivered its first message before all of them are published anew: a look is a delivery, and RabbitMQ
- * drops a message that was delivered more often than the queue's limit, 20 by default in RabbitMQ 4
- * (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling). A client cannot ask for the limit that a policy sets; this keeps to
- * one of 3.
+ * How many acknowledgements a channel of RabbitMQ passes on to a quorum queue before the first of them is committed (`quorum_commands_soft_limit`, 32);
+ * those above wait in the channel, which forgets them when it is closed.
  */
-const MOST_DELIVERIES = 2;
+const MOST_UNCOMMITTED = 16;
 
 /**
  * Opens a queue, on a channel of its own, as the broker closes the channel of a question about a queue that does not exist.
@@ -125,6 +135,7 @@ export async function openQueue(
   const acknowledged = new Set<number>();
   let below = 0;
   let fresh: number[] = [];
+  let acknowledgements = 0;
   /** Few acknowledgements for many messages: a quorum queue gets those of a channel one after the other, and none any more when it ends. */
   function acknowledge() {
     const tags = fresh;
@@ -132,8 +143,15 @@ export async function openQueue(
     const before = below;
     while (acknowledged.delete(below + 1)) below++;
     try {
-      if (below > before) channel.ack(tagged(below), true);
-      for (const tag of tags) if (tag > below) channel.ack(tagged(tag));
+      if (below > before) {
+        channel.ack(tagged(below), true);
+        acknowledgements++;
+      }
+      for (const tag of tags) {
+        if (tag <= below) continue;
+        channel.ack(tagged(tag));
+        acknowledgements++;
+      }
     } catch {
       // It has closed: they stay, as after a crash.
     }
@@ -175,6 +193,11 @@ export async function openQueue(
     for await (const more of messages(stopping, Infinity)) if (deliveryCount(more) === 0) return;
   }
 
+  /** To subscribe is a command to a quorum queue that is answered when it is committed, and with it all that the channel has passed on before. */
+  async function acknowledgementsPassedOn() {
+    if (acknowledgements > MOST_UNCOMMITTED) await next(1);
+  }
+
   /** Waits until what was given back counts again, which a quorum queue does not wait for; another consumer may have it. */
   async function counted() {
     const asking = await answered(broker.createChannel());
@@ -206,6 +229,7 @@ export async function openQueue(
     async [Symbol.asyncDispose]() {
       try {
         await readAllThatWasRead();
+        await acknowledgementsPassedOn();
         // Without a question before its end RabbitMQ forgets acknowledgements for quorum queues that it has not passed on yet.
         await answered(channel.checkQueue(name));
         await within(timeout, Promise.race([channel.close(), closed]));
@@ -215,6 +239,17 @@ export async function openQueue(
       }
     },
   };
+}
+
+/**
+ * The properties of a copy for the same queue: all but what the broker has counted, and where else it has routed the message. What is undefined
+ * here stays so, where a publisher would add an id and the time.
+ */
+export function renewed({ properties }: ConsumeMessage): Options.Publish {
+  const { "x-delivery-count": _, "x-acquired-count": __, CC: ___, ...headers } =
+    properties.headers ?? {};
+  const { messageId, timestamp, expiration } = properties;
+  return { ...republishable(properties), messageId, timestamp, expiration, headers };
 }
 
 /** amqplib reads nothing but the tag. */
