@@ -22,7 +22,7 @@ import {
 } from "./retry.ts";
 import { subscribe, type Subscription } from "./subscription.ts";
 import { counted, shown } from "./text.ts";
-import { recordFailure, tracedProcess } from "./trace.ts";
+import { recordFailure, tracedProcess, tracing } from "./trace.ts";
 import { during, within } from "./wait.ts";
 
 /** A message as a handler gets it. */
@@ -193,10 +193,11 @@ export async function consume(
           if (signal.aborted) hand.giveBack(raw);
           else {
             const history = historyOf(raw, queue);
+            const work = (since: number) => handle(hand, raw, history, since);
             const traced = { queue, attempt: history.attempt, broker: broker.name };
             hand.take(
               raw,
-              (since) => tracedProcess(raw, traced, () => handle(hand, raw, history, since)),
+              tracing ? (since) => tracedProcess(raw, traced, () => work(since)) : work,
             );
           }
         },

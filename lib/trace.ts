@@ -51,9 +51,13 @@ const SAMPLED = 1;
 /** Most characters that are handed on; a `tracestate` should keep to 512. */
 const LONGEST = 512;
 
+/** No trace; for each message one object would be made. */
+const NONE: Traced = Object.freeze({});
+
 /** The trace that headers or an event belong to, which anybody may have written; nothing when there is none. */
 export function traceOf(cause: object | undefined): Traced {
-  const { traceparent, tracestate } = (cause ?? {}) as Record<string, unknown>;
+  if (!cause) return NONE;
+  const { traceparent, tracestate } = cause as Record<string, unknown>;
   if (typeof traceparent !== "string" || traceparent.length > LONGEST) return {};
   if (!TRACEPARENT.test(traceparent)) return {};
   const state = typeof tracestate === "string" && tracestate !== "" &&

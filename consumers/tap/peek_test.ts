@@ -83,7 +83,7 @@ Deno.test("--queue that is stopped gives back what it holds", async () => {
 });
 
 Deno.test("createInbox() holds few large messages at once, and passes on all in order", async () => {
-  await using test = await setup(0);
+  await using test = await setup(0, { "x-queue-type": "classic" });
   const size = 2 ** 20;
   const channel = await test.probe.model.createChannel();
   for (let n = 0; n < 200; n++) {
