@@ -28,12 +28,13 @@ const parts = new Map<Part, () => Promise<string | undefined>>();
 
 /** Has a part asked how it does, until it is disposed. */
 export function watch(part: Part): Disposable {
-  let since = -Infinity;
   let answer: Promise<string | undefined>;
+  /** Until when it holds: those who ask while it is waited for get the same, so that a server that hangs is not asked again and again. */
+  let holds = -Infinity;
   parts.set(part, () => {
-    if (performance.now() - since > ANSWER_HOLDS) {
-      since = performance.now();
-      answer = examine(part);
+    if (performance.now() > holds) {
+      holds = Infinity;
+      answer = examine(part).finally(() => holds = performance.now() + ANSWER_HOLDS);
     }
     return answer;
   });

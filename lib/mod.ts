@@ -53,7 +53,6 @@ export { type Content, send, type SendFlags, type SendUsage, timeoutFlag } from 
 export {
   type Counter,
   counter,
-  DURATIONS,
   gauge,
   type Histogram,
   histogram,

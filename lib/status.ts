@@ -140,7 +140,7 @@ export async function askHealth({ statusPort, host, port }: StatusValues): Promi
 async function get(url: string): Promise<string> {
   const { get } = await import("node:http");
   const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const request = get(url, { agent: false, timeout: ASK_LIMIT }, (response) => {
+  const request = get(url, { agent: false }, (response) => {
     let text = "";
     response.setEncoding("utf8");
     response.on("data", (chunk) => text.length < MOST_ANSWER && (text += chunk));
